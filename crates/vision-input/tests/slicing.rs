@@ -1,0 +1,81 @@
+//! What a picture is cut into, for any picture.
+
+use karst_contract::limits::MAX_PATCHES;
+use karst_vision_input::{Settings, Size, Slicing, SlicingError, plan, rule};
+use proptest::prelude::*;
+
+fn cut(width: u32, height: u32, most: u32) -> Result<Slicing, SlicingError> {
+    plan(Size { width, height }, most, &Settings::default())
+}
+
+fn patches(slicing: &Slicing) -> Vec<u32> {
+    slicing.sizes().map(|view| view.width / 14 * (view.height / 14)).collect()
+}
+
+#[test]
+fn the_published_examples_are_cut_as_the_reference_cuts_them() {
+    let grid = |width, height| cut(width, height, 9).unwrap().slices.map(|s| (s.grid.columns, s.grid.rows));
+    assert_eq!(grid(448, 448), None);
+    assert_eq!(grid(449, 448), Some((2, 1)));
+    assert_eq!(grid(1280, 800), Some((3, 2)));
+    assert_eq!(grid(1344, 1344), Some((3, 3)));
+    assert_eq!(grid(1170, 2532), Some((2, 4)));
+    assert_eq!(grid(1654, 2339), Some((3, 3)));
+    assert_eq!(grid(2480, 3508), Some((2, 4)));
+}
+
+#[test]
+fn i3_empty_pictures_are_refused() {
+    for (width, height) in [(0, 1), (1, 0), (0, 0)] {
+        assert_eq!(cut(width, height, 9), Err(SlicingError::Empty { width, height }));
+    }
+}
+
+#[test]
+fn i4_thin_pictures_are_refused_with_their_aspect() {
+    let error = cut(1, 100_000, 9).unwrap_err();
+    assert!(matches!(error, SlicingError::TooThin { patches: 10_119, .. }), "{error}");
+    assert!(error.to_string().contains("aspect 100000:1"), "{error}");
+    assert!(cut(1, 10_000_000, 9).is_err());
+    assert!(cut(65_535, 1, 9).is_err());
+}
+
+#[test]
+fn every_picture_up_to_a_thousand_to_one_is_accepted() {
+    for long in (1..=60_000u32).step_by(7) {
+        for short in [long.div_ceil(1000), long / 600 + 1, long / 37 + 1, long] {
+            for most in [1, 9] {
+                assert!(cut(short, long, most).is_ok(), "{short} x {long}: {:?}", cut(short, long, most));
+                assert!(cut(long, short, most).is_ok(), "{long} x {short}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_is_within_the_limit_or_an_error(width: u32, height: u32, most in 0u32..100) {
+        if let Ok(slicing) = cut(width, height, most) {
+            prop_assert!(patches(&slicing).into_iter().all(|patches| (1..=MAX_PATCHES).contains(&patches)));
+            prop_assert_eq!(slicing.views(), slicing.sizes().count());
+        }
+    }
+
+    #[test]
+    fn small_pictures_of_any_shape_are_planned(width in 1u32..3000, height in 1u32..3000, most in 1u32..20) {
+        let slicing = rule(Size { width, height }, most, &Settings::default());
+        prop_assert!(slicing.views() <= most as usize + 1);
+        for view in slicing.sizes() {
+            prop_assert_eq!((view.width % 14, view.height % 14), (0, 0));
+        }
+    }
+
+    #[test]
+    fn turning_a_small_picture_turns_its_overview(width in 1u32..448, height in 1u32..448) {
+        // The reference derives the width from the rounded height, so that turned sides may differ by a patch.
+        let (a, b) = (cut(width, height, 9), cut(height, width, 9));
+        if let (Ok(a), Ok(b)) = (a, b) {
+            prop_assert!(a.overview.width.abs_diff(b.overview.height) <= 14 * (1 + a.overview.width / 448));
+        }
+    }
+}
