@@ -10,8 +10,17 @@ pub const MAX_TENSORS: usize = 100_000;
 /// Most shard files: the published one has 2.
 pub const MAX_SHARDS: usize = 1_024;
 
-/// Longest configuration or tokenizer file: the published tokenizer has about 5 MB.
+/// Longest tokenizer or tensor index: the published tokenizer has about 5 MB.
 pub const MAX_JSON_BYTES: u64 = 64 << 20;
+
+/// Most token ids, and one more than the largest: the published vocabulary has 151,748.
+pub const MAX_VOCABULARY: u32 = 1 << 20;
+
+/// Longest configuration file: the published one has 1.2 kB.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Most sides of a tensor: the family's have 4 at most.
+pub const MAX_SIDES: usize = 8;
 
 /// Longest encoded picture: a 12-megapixel photo has 2 to 8 MB.
 pub const MAX_ENCODED_BYTES: u64 = 20 << 20;
@@ -43,6 +52,9 @@ pub const MAX_TEMPORAL_ID: u32 = 71_999;
 
 /// Most messages in a request.
 pub const MAX_MESSAGES: usize = 1_024;
+
+/// Most texts, pictures and clips in a message: each costs a moment of the JavaScript thread.
+pub const MAX_PARTS: usize = 4_096;
 
 /// Longest text of a request in bytes, before it is tokenised: four bytes a token of the longest context.
 pub const MAX_TEXT_BYTES: usize = 4 * 40_960 * 4;

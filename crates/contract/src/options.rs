@@ -46,6 +46,19 @@ pub enum OptionValue {
     Other(String),
 }
 
+/// In the words of an error.
+impl fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(value) => write!(f, "the number {value}"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Text(_) => f.write_str("a string"),
+            Self::List(_) => f.write_str("a list"),
+            Self::Other(name) => f.write_str(name),
+        }
+    }
+}
+
 /// What kind of value an option takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -284,7 +297,7 @@ fn unknown(name: &str) -> OptionError {
 }
 
 /// The candidate with the fewest changed letters (case and `_` aside), if at most a third of them changed.
-pub fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['_', '-'], "");
     let wanted = plain(name);
     candidates
@@ -367,7 +380,7 @@ fn to_usize(value: u64) -> usize {
 }
 
 fn wrong_type(name: &str, value: &OptionValue) -> OptionError {
-    OptionError::Type { name: name.to_owned(), expected: expected(name), found: shown(value) }
+    OptionError::Type { name: name.to_owned(), expected: expected(name), found: value.to_string() }
 }
 
 fn out_of_range(name: &str, value: f64) -> OptionError {
@@ -380,16 +393,6 @@ fn expected(name: &str) -> String {
         Some(Kind::Integer { min, max }) => format!("a whole number from {min} to {max}"),
         Some(Kind::Number { min, max }) => format!("a number from {min} to {max}"),
         Some(Kind::Strings) | None => "a string or a list of strings".to_owned(),
-    }
-}
-
-fn shown(value: &OptionValue) -> String {
-    match value {
-        OptionValue::Number(value) => format!("the number {value}"),
-        OptionValue::Bool(value) => format!("{value}"),
-        OptionValue::Text(_) => "a string".to_owned(),
-        OptionValue::List(_) => "a list".to_owned(),
-        OptionValue::Other(name) => name.clone(),
     }
 }
 

@@ -5,9 +5,9 @@
 pub struct Options {
     /// Frames in the clip.
     pub frames: usize,
-    /// Its frames a second, on average.
+    /// Its frames a second, on average; finite and over 0.
     pub fps: f64,
-    /// Frames a second to take.
+    /// Frames a second to take; finite and over 0.
     pub choose_fps: f64,
     /// Most groups of frames; the card has 180.
     pub max_frames: usize,
@@ -54,7 +54,7 @@ fn count_and_packing(options: &Options, duration: f64) -> (usize, u32) {
     if packing <= f64::from(options.max_packing) {
         return ((duration * options.choose_fps).round_ties_even() as usize, packing as u32);
     }
-    (options.max_frames * options.max_packing as usize, options.max_packing)
+    (options.max_frames.saturating_mul(options.max_packing as usize), options.max_packing)
 }
 
 /// The middles of `count` equal parts of `length` frames.
@@ -74,8 +74,9 @@ pub fn temporal_id(seconds: f64) -> u32 {
     truncated(nearest(seconds))
 }
 
-/// Whether a moment lies exactly between two tenths of a second, where the reference goes up or down by the shape of a search tree
-/// and karst goes down.
+/// Whether a moment lies exactly between two tenths of a second in double precision. There the reference goes up or down by
+/// the shape of a search tree over the whole clip, which no rule describes, and karst goes down by decision. Elsewhere both
+/// give the same id.
 pub fn is_tie(seconds: f64) -> bool {
     let below = (seconds / TIME_SCALE).floor();
     let near =

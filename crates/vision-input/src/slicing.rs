@@ -2,7 +2,7 @@
 
 use karst_contract::{Code, Coded, limits};
 
-/// Sizes that the model was trained with; read from the checkpoint.
+/// Sizes that the model was trained with, each at least 1; read from the checkpoint, which checks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// A view has about this squared pixels.
@@ -96,6 +96,14 @@ pub enum SlicingError {
         /// Given height.
         height: u32,
     },
+    /// More slices are asked for than anyone may have.
+    #[error("at most {asked} slices of a picture are asked for, the limit is {limit}")]
+    TooManySlices {
+        /// What was asked for.
+        asked: u32,
+        /// The limit.
+        limit: u32,
+    },
     /// A view would need too many patches.
     #[error(
         "a picture of {width} x {height} pixels (aspect {:.0}:1) needs a view of {patches} patches, at most {limit}",
@@ -117,13 +125,14 @@ impl Coded for SlicingError {
     fn code(&self) -> Code {
         match self {
             Self::Empty { .. } => Code::InvalidPicture,
+            Self::TooManySlices { .. } => Code::InvalidOption,
             Self::TooThin { .. } => Code::PictureTooThin,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Empty { .. } => None,
+            Self::Empty { .. } | Self::TooManySlices { .. } => None,
             Self::TooThin { .. } => {
                 Some("cut the picture into parts; every picture up to 1000:1 is accepted".to_owned())
             }
@@ -138,13 +147,17 @@ fn aspect(width: u32, height: u32) -> f64 {
 /// Decides how a picture of `size` is cut into at most `max_slices` slices and an overview.
 ///
 /// # Errors
-/// When a side is zero, or a view would need more than [`limits::MAX_PATCHES`] patches.
+/// When a side is zero, a view would need more than [`limits::MAX_PATCHES`] patches, or more than [`limits::MAX_SLICES`] slices
+/// are asked for.
 pub fn plan(size: Size, max_slices: u32, settings: &Settings) -> Result<Slicing, SlicingError> {
     let Size { width, height } = size;
     if width == 0 || height == 0 {
         return Err(SlicingError::Empty { width, height });
     }
-    let slicing = rule(size, max_slices.min(limits::MAX_SLICES), settings);
+    if max_slices > limits::MAX_SLICES {
+        return Err(SlicingError::TooManySlices { asked: max_slices, limit: limits::MAX_SLICES });
+    }
+    let slicing = rule(size, max_slices, settings);
     let patches = slicing.sizes().map(|view| patches(view, settings)).max().unwrap_or(0);
     if patches > u64::from(limits::MAX_PATCHES) {
         return Err(SlicingError::TooThin { width, height, patches, limit: limits::MAX_PATCHES });
@@ -180,7 +193,9 @@ fn best_grid((width, height): (f64, f64), max_slices: u32, settings: &Settings) 
         return None;
     }
     let wanted = (width / height).ln();
-    let counts = [multiple - 1, multiple, multiple + 1].into_iter().filter(|&count| count != 1 && count <= max_slices);
+    let counts = [multiple - 1, multiple, multiple.saturating_add(1)]
+        .into_iter()
+        .filter(|&count| count != 1 && count <= max_slices);
     let mut best = (f64::INFINITY, Grid { columns: 1, rows: 1 });
     for grid in counts.flat_map(factorisations) {
         let error = (wanted - (f64::from(grid.columns) / f64::from(grid.rows)).ln()).abs();

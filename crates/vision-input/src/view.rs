@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use karst_contract::Frame;
+use rayon::prelude::*;
 
-use crate::resize::{Pixels, bicubic};
+use crate::resize::bicubic;
 use crate::slicing::{Settings, Size, Slices, Slicing};
 
 /// A picture, or a slice of one, as the tower takes it: P = rows x columns patches of 8-bit samples.
@@ -52,26 +53,19 @@ pub fn views(frame: &Frame, slicing: &Slicing, settings: &Settings) -> Vec<View>
 }
 
 fn whole(frame: &Frame, size: Size, settings: &Settings) -> View {
-    let rgb = resized(frame, size);
+    let rgb = bicubic(frame, size);
     cut(&rgb, size.width as usize, (0, 0), size, settings)
 }
 
 fn sliced(frame: &Frame, slices: Slices, settings: &Settings) -> Vec<View> {
-    let rgb = resized(frame, slices.refined);
-    let size = slices.slice();
-    let places = (0..slices.grid.rows).flat_map(|row| (0..slices.grid.columns).map(move |column| (row, column)));
+    let (rgb, size) = (bicubic(frame, slices.refined), slices.slice());
     let width = slices.refined.width as usize;
-    places
-        .map(|(row, column)| {
-            let corner = ((row * size.height) as usize, (column * size.width) as usize);
-            cut(&rgb, width, corner, size, settings)
-        })
-        .collect()
-}
-
-fn resized(frame: &Frame, size: Size) -> Vec<u8> {
-    let picture = Pixels { rgb: frame.rgb(), width: frame.width() as usize, height: frame.height() as usize };
-    bicubic(picture, size.width as usize, size.height as usize)
+    let cell = |index: usize| {
+        let (row, column) = (index as u32 / slices.grid.columns, index as u32 % slices.grid.columns);
+        let corner = ((row * size.height) as usize, (column * size.width) as usize);
+        cut(&rgb, width, corner, size, settings)
+    };
+    (0..slices.grid.cells()).into_par_iter().map(cell).collect()
 }
 
 /// Cuts the part of `size` at `corner` (row, column) out of pixels of the given width.

@@ -117,7 +117,8 @@ fn position_codes_are_the_references_to_the_last_bit_but_one() {
         let expected = singles(&tensors[name].1);
         assert_eq!(ours.len(), expected.len());
         let errors = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-        let (most, count) = errors.fold((0f32, 0), |(most, count), error| (most.max(error), count + usize::from(error > 0.0)));
+        let (most, count) =
+            errors.fold((0f32, 0), |(most, count), error| (most.max(error), count + usize::from(error > 0.0)));
         println!("{name}: {count} of {} numbers differ, by at most {most:e}", ours.len());
         assert!(most <= f32::EPSILON / 2.0, "{name}: {most:e}");
     }

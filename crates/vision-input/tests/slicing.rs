@@ -1,7 +1,8 @@
 //! What a picture is cut into, for any picture.
 
-use karst_contract::limits::MAX_PATCHES;
-use karst_vision_input::{Settings, Size, Slicing, SlicingError, plan, rule};
+use karst_contract::limits::{MAX_PATCHES, MAX_SLICES};
+use karst_contract::{Code, Coded};
+use karst_vision_input::{Grid, Settings, Size, Slicing, SlicingError, plan, rule};
 use proptest::prelude::*;
 
 fn cut(width: u32, height: u32, most: u32) -> Result<Slicing, SlicingError> {
@@ -52,9 +53,55 @@ fn every_picture_up_to_a_thousand_to_one_is_accepted() {
     }
 }
 
+#[test]
+fn i4_the_thinnest_pictures_end_at_the_limit_or_in_one_patch() {
+    // The limit itself: 2 x 683 patches.
+    let widest = (1..=1000).flat_map(|aspect| (1..=9).map(move |short| cut(short, short * aspect, 1).unwrap()));
+    assert_eq!(widest.map(|slicing| patches(&slicing)[0]).max(), Some(MAX_PATCHES));
+    assert!(
+        matches!(cut(1, 200_000, 9), Err(SlicingError::TooThin { patches: 14_311, .. })),
+        "{:?}",
+        cut(1, 200_000, 9)
+    );
+    assert!(
+        matches!(cut(200_000, 1, 9), Err(SlicingError::TooThin { patches: 14_286, .. })),
+        "{:?}",
+        cut(200_000, 1, 9)
+    );
+    // Beyond 448 squared to 1 the reference's height becomes 0 and it gives one patch; no frame can be so wide.
+    assert_eq!(cut(200_705, 1, 1).map(|slicing| patches(&slicing)), Ok(vec![1]));
+}
+
+#[test]
+fn more_slices_than_the_limit_are_refused() {
+    let error = cut(5000, 5000, MAX_SLICES + 1).unwrap_err();
+    assert_eq!(error, SlicingError::TooManySlices { asked: 37, limit: 36 });
+    assert_eq!(error.code(), Code::InvalidOption);
+    assert!(cut(5000, 5000, MAX_SLICES).unwrap().views() <= 37);
+}
+
+/// How far a grid's aspect is from a picture's.
+fn distance(width: u32, height: u32, grid: Grid) -> f64 {
+    (f64::from(width) / f64::from(height)).ln() - (f64::from(grid.columns) / f64::from(grid.rows)).ln()
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
-    fn a_plan_is_within_the_limit_or_an_error(width: u32, height: u32, most in 0u32..100) {
+    fn i5_a_turned_picture_has_the_turned_grid_but_for_ties(width in 1u32..9000, height in 1u32..9000, most in 1u32..=36) {
+        let grid = |width, height| rule(Size { width, height }, most, &Settings::default()).slices.map(|slices| slices.grid);
+        let (grid, turned) = (grid(width, height), grid(height, width));
+        prop_assert_eq!(grid.is_some(), turned.is_some());
+        if let (Some(grid), Some(turned)) = (grid, turned) {
+            let back = Grid { columns: turned.rows, rows: turned.columns };
+            let apart = distance(width, height, grid).abs() - distance(width, height, back).abs();
+            prop_assert!(grid == back || apart.abs() < 1e-12, "{:?}, turned {:?}", grid, turned);
+        }
+    }
+
+    #[test]
+    fn a_plan_is_within_the_limit_or_an_error(width: u32, height: u32, most in 0u32..=36) {
         if let Ok(slicing) = cut(width, height, most) {
             prop_assert!(patches(&slicing).into_iter().all(|patches| (1..=MAX_PATCHES).contains(&patches)));
             prop_assert_eq!(slicing.views(), slicing.sizes().count());
@@ -71,11 +118,10 @@ proptest! {
     }
 
     #[test]
-    fn turning_a_small_picture_turns_its_overview(width in 1u32..448, height in 1u32..448) {
-        // The reference derives the width from the rounded height, so that turned sides may differ by a patch.
-        let (a, b) = (cut(width, height, 9), cut(height, width, 9));
-        if let (Ok(a), Ok(b)) = (a, b) {
-            prop_assert!(a.overview.width.abs_diff(b.overview.height) <= 14 * (1 + a.overview.width / 448));
-        }
+    fn i5_a_turned_small_picture_has_about_the_turned_overview(width in 32u32..448, height in 32u32..448) {
+        // The reference derives the width from the height cut to whole pixels, so it lacks up to an aspect's worth of pixels, here 14.
+        let (a, b) = (cut(width, height, 9).unwrap(), cut(height, width, 9).unwrap());
+        prop_assert!(a.overview.width.abs_diff(b.overview.height) <= 28, "{:?} {:?}", a, b);
+        prop_assert!(a.overview.height.abs_diff(b.overview.width) <= 28, "{:?} {:?}", a, b);
     }
 }

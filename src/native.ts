@@ -1,0 +1,2 @@
+/** The binding: the only place that names the generated loader. */
+export * from '../index.js'
