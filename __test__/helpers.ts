@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import { image, KarstError, type Message, type Model, type Options } from 'karst'
+import { type ErrorCode, image, KarstError, type Message, type Model, type Options } from 'karst'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -12,7 +12,7 @@ export const sample = (name: string) => join(root, 'models', 'samples', name)
 /** Always the likeliest token. */
 export const GREEDY: Options = { temperature: 0 }
 
-/** What was said becomes likelier, an end never said does not: the demo model goes on until the limit, some seconds. */
+/** What was said becomes likelier, an end never said does not: greeted so, the demo model goes on for many seconds. */
 export const ENDLESS: Options = { temperature: 0, repetitionPenalty: 0.5, maxTokens: 8000 }
 
 /** One turn of the user's. */
@@ -34,7 +34,7 @@ export async function stillRight(t: ExecutionContext, model: Model): Promise<voi
 export async function refused(
   t: ExecutionContext,
   attempt: () => unknown,
-  code: string,
+  code: ErrorCode,
   words: RegExp,
 ): Promise<KarstError> {
   const error = await t.throwsAsync(async () => attempt(), { instanceOf: KarstError, message: words })
@@ -83,6 +83,7 @@ export function node(args: string[], { cwd = root, env, input = '', heard }: Run
 const PREAMBLE = `
 import { frames, image, load } from ${JSON.stringify(join(root, 'dist', 'index.js'))}
 const question = [{ role: 'user', content: [image(${JSON.stringify(sample('circle-square.png'))}), 'What is in the picture?'] }]
+const hello = [{ role: 'user', content: 'Hello' }]
 const GREEDY = ${JSON.stringify(GREEDY)}
 const ENDLESS = ${JSON.stringify(ENDLESS)}
 `

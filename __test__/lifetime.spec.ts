@@ -17,18 +17,18 @@ const EXITS: [string, string, number][] = [
   ['at_the_start', `const model = await load('demo'); model.stream(question, ENDLESS); process.exit(7)`, 7],
   [
     'before_the_first_token',
-    `const model = await load('demo'); const s = model.stream(question, ENDLESS); s.next(); setImmediate(() => process.exit(7))`,
+    `const model = await load('demo'); const s = model.stream(hello, ENDLESS); s.next(); setImmediate(() => process.exit(7))`,
     7,
   ],
   [
     'in_the_middle',
-    `const model = await load('demo'); for await (const _ of model.stream(question, ENDLESS)) process.exit(7)`,
+    `const model = await load('demo'); for await (const _ of model.stream(hello, ENDLESS)) process.exit(7)`,
     7,
   ],
   [
     'in_the_middle_of_many',
     `const model = await load('demo')
-     const streams = [1, 2, 3, 4, 5, 6].map(() => model.stream(question, ENDLESS))
+     const streams = [1, 2, 3, 4, 5, 6].map(() => model.stream(hello, ENDLESS))
      for (const stream of streams) stream.answer.catch(() => {})
      setTimeout(() => process.exit(7), 60)`,
     7,
@@ -41,17 +41,17 @@ const EXITS: [string, string, number][] = [
   ],
   [
     'while_it_closes',
-    `const model = await load('demo'); model.stream(question, ENDLESS); model.close(); process.exit(7)`,
+    `const model = await load('demo'); model.stream(hello, ENDLESS); model.close(); process.exit(7)`,
     7,
   ],
   [
     'by_a_throw',
-    `const model = await load('demo'); for await (const _ of model.stream(question, ENDLESS)) throw new Error('boom')`,
+    `const model = await load('demo'); for await (const _ of model.stream(hello, ENDLESS)) throw new Error('boom')`,
     1,
   ],
   [
     'by_a_throw_elsewhere',
-    `const model = await load('demo'); setTimeout(() => { throw new Error('boom') }, 30); await model.chat(question, ENDLESS)`,
+    `const model = await load('demo'); setTimeout(() => { throw new Error('boom') }, 30); await model.chat(hello, ENDLESS)`,
     1,
   ],
   ['by_itself_with_an_open_model', `const model = await load('demo'); await model.chat(question, GREEDY)`, 0],
@@ -70,7 +70,7 @@ for (const [when, text, wanted] of EXITS) {
 test('n1_the_process_is_interrupted_while_generating', async (t) => {
   const text = `
     const model = await load('demo')
-    for await (const event of model.stream(question, ENDLESS)) if (event.type === 'text') process.stdout.write(event.text)
+    for await (const event of model.stream(hello, ENDLESS)) if (event.type === 'text') process.stdout.write(event.text)
   `
   for (const wanted of ['SIGINT', 'SIGTERM'] as const) {
     const ended = await program(text, [], { heard: (_, child) => child.kill(wanted) })
@@ -85,7 +85,7 @@ const WORKER = `
     const model = await load('demo')
     const question = [{ role: 'user', content: [image(workerData.picture), 'What is in the picture?'] }]
     parentPort.postMessage((await model.chat(question, ${JSON.stringify(GREEDY)})).text)
-    if (workerData.endless) for await (const _ of model.stream(question, ${JSON.stringify(ENDLESS)})) parentPort.postMessage('said')
+    if (workerData.endless) for await (const _ of model.stream([{ role: 'user', content: 'Hello' }], ${JSON.stringify(ENDLESS)})) parentPort.postMessage('said')
     if (workerData.close) await model.close()
   })
 `
@@ -96,7 +96,7 @@ function withWorkers(main: string, loads: boolean) {
     import { Worker } from 'node:worker_threads'
     import { once } from 'node:events'
     const workerData = ${JSON.stringify({ karst: pathToFileURL(join(root, 'dist', 'index.js')).href, picture: sample('circle-square.png') })}
-    const start = (data) => new Worker(${JSON.stringify(WORKER)}, { eval: true, workerData: { ...workerData, ...data } })
+    const start = (data) => new Worker(${JSON.stringify(WORKER)}, { eval: true, execArgv: [], workerData: { ...workerData, ...data } })
   `
   return loads ? program(starts + main) : node(['--input-type=module', '--eval', starts + main])
 }
@@ -162,7 +162,7 @@ test('n6_a_stream_outlives_its_forgotten_model', async (t) => {
   const { code, stdout, stderr } = await program(
     `
     let model = await load('demo')
-    const stream = model.stream(question, { ...ENDLESS, maxTokens: 400 })
+    const stream = model.stream(hello, { ...ENDLESS, maxTokens: 400 })
     const forgotten = new WeakRef(model)
     model = undefined
     let pieces = 0
@@ -185,7 +185,7 @@ test('n6_forgotten_models_and_streams_free_their_memory', async (t) => {
     `
     async function once() {
       const model = await load('demo', { maxContext: 2048 })
-      const stream = model.stream(question, ENDLESS)
+      const stream = model.stream(hello, ENDLESS)
       await stream.next()
     }
     const collect = async () => {

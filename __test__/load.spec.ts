@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, wri
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { type LoadOptions, load, type Progress } from 'karst'
+import { type ErrorCode, type LoadOptions, load, type Progress } from 'karst'
 import { ask, GREEDY, refused, root, stillRight } from './helpers.js'
 
 const DEMO = join(root, 'models', 'demo')
@@ -44,7 +44,7 @@ test('a_model_that_is_not_there_is_told_so', async (t) => {
 })
 
 test('a_damaged_checkpoint_is_told_so_and_the_next_one_loads', async (t) => {
-  const spoil: [string, (folder: string) => void][] = [
+  const spoil: [ErrorCode, (folder: string) => void][] = [
     ['model_not_found', (folder) => rmSync(join(folder, 'config.json'))],
     ['model_not_found', (folder) => rmSync(join(folder, 'model.safetensors'))],
     ['model_not_found', (folder) => rmSync(join(folder, 'tokenizer.json'))],
@@ -54,7 +54,7 @@ test('a_damaged_checkpoint_is_told_so_and_the_next_one_loads', async (t) => {
     ['invalid_checkpoint', (folder) => truncateSync(join(folder, 'model.safetensors'), 4)],
     ['invalid_checkpoint', (folder) => writeFileSync(join(folder, 'model.safetensors'), Buffer.alloc(64, 255))],
     [
-      'invalid_checkpoint',
+      'unsupported_checkpoint',
       (folder) => {
         const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
         writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, hidden_size: 1e15 }))

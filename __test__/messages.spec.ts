@@ -17,7 +17,7 @@ test('messages_are_a_list_of_objects', async (t) => {
   for (const messages of [undefined, null, 'Hello', 1, {}, new Map()]) {
     await refused(t, wrong(messages), 'invalid_message', /^messages must be a list, not /)
   }
-  await refused(t, wrong([]), 'invalid_message', /no messages/)
+  await refused(t, wrong([]), 'invalid_message', /at least one message/)
   await refused(t, wrong([null]), 'invalid_message', /^message 1 is an object with role and content, not null$/)
   await refused(t, wrong(['Hello']), 'invalid_message', /^message 1 is an object .* not a string$/)
   await refused(t, wrong(Array(1e9)), 'invalid_message', /^messages must be at most 1024, not 1000000000$/)

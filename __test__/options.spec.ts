@@ -146,7 +146,7 @@ test('logprobs_are_given_for_each_token', async (t) => {
   for (const { chosen, top } of answer.logprobs ?? []) {
     t.is(top.length, 3)
     t.true(chosen.logprob <= 0 && top.every(({ logprob }) => logprob <= 0))
-    t.is(chosen.id, top[0]?.id)
+    t.is(top[0]?.id, chosen.id)
   }
   t.is(
     answer.logprobs

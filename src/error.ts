@@ -37,9 +37,9 @@ export class KarstError extends Error {
   override readonly name: string = 'KarstError'
   readonly code: ErrorCode
   /** What to do next. */
-  readonly hint?: string
+  declare readonly hint?: string
   /** What was said until a request failed. */
-  readonly answer?: Answer
+  declare readonly answer?: Answer
 
   constructor(code: ErrorCode, message: string, details: Details = {}) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined)

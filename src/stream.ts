@@ -100,7 +100,9 @@ export class Stream implements AsyncIterableIterator<Event>, AsyncDisposable {
     const aborted = this.#signal?.aborted === true
     if (kind === 'failed') {
       const { code, message, hint } = failure ?? { code: 'internal', message: 'the request failed' }
-      this.#finish(new KarstError(code as ErrorCode, message, { hint, answer }))
+      this.#finish(
+        new KarstError(code as ErrorCode, message, { hint, ...(answer.text || answer.reasoning ? { answer } : {}) }),
+      )
     } else if (kind === 'finish' && aborted) {
       this.#finish(new AbortError({ ...answer, finishReason: 'abort' }, this.#signal?.reason))
     } else if (kind === 'finish') {

@@ -25,15 +25,9 @@ struct Arguments {
     /// The shapes to begin with; the options below change single ones.
     #[arg(long, value_enum, default_value = "published")]
     shape: Shape,
-    #[command(flatten)]
-    decoder: Decoder,
-    #[command(flatten)]
-    vision: Vision,
     /// How the linear layers of the decoder are stored.
     #[arg(long, value_enum, default_value = "gptq-int4")]
     form: Form,
-    #[command(flatten)]
-    quantised: Quantised,
     /// Format of everything that is not quantised.
     #[arg(long, value_enum, default_value = "fp16")]
     dtype: Number,
@@ -49,6 +43,12 @@ struct Arguments {
     /// Only prints the sizes.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    quantised: Quantised,
+    #[command(flatten)]
+    decoder: Decoder,
+    #[command(flatten)]
+    vision: Vision,
 }
 
 /// Shapes of the language model.

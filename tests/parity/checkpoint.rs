@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use karst_checkpoint::Checkpoint;
-use karst_model::cpu::{Encoded, Features, Logits, Model, Options, Row};
+use karst_model::cpu::{Features, Logits, Model, Options, Row};
 use karst_prompt::{Prompt, Tokenizer, build};
 use karst_vision_input::{Layout, Pack, Settings, Size, View, plan, views};
 use serde_json::Value;
@@ -139,26 +139,12 @@ impl Subject {
             let error = relative_error(&ours, &means.values);
             report.error(Kind::Tower, format!("{} {run} means", self.name), error, BOUND);
         }
-        let mut packs = Vec::new();
-        for pack in &pictures.packs {
-            let encoded: Vec<Encoded<'_>> = pack
-                .views
-                .iter()
-                .enumerate()
-                .map(|(i, &view)| Encoded {
-                    rows: pictures.views[view].rows,
-                    columns: pictures.views[view].columns,
-                    patches: &tower[view],
-                    time: pack.times.as_ref().map(|times| times[i]),
-                })
-                .collect();
-            packs.push(self.model.resample(&encoded).map_err(|error| error.to_string())?);
-        }
+        let features = self.model.encode(&pictures.views, &pictures.packs).map_err(|error| error.to_string())?;
         if let Some(expected) = self.tensors.get(&format!("{run}.resampler")) {
-            let error = resampler_error(&packs, expected);
+            let error = resampler_error(&features.packs, expected);
             report.error(Kind::Resampler, format!("{} {run}", self.name), error, BOUND);
         }
-        Ok(Features { packs })
+        Ok(features)
     }
 
     fn decode(

@@ -97,6 +97,9 @@ pub struct ResamplerConfig {
     pub hidden: usize,
     /// Attention heads: one for 128 numbers.
     pub heads: usize,
+    /// Whether all packs are resampled in a batch (`batch_3d_resampler`), as the published model does it. The reference's
+    /// other way lays the keys of padded frames in another order than their mask.
+    pub batched: bool,
 }
 
 /// How pictures are cut into views.

@@ -1,6 +1,6 @@
 //! Configuration files. Each wrong value stands beside the right one that it replaced.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! The checkpoints that the project ships: all open, and every layer of them can be read.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Quantised layers: every form is read exactly, and what is wrong is named.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 

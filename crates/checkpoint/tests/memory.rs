@@ -1,7 +1,7 @@
 //! Hostile numbers are refused before anything of their size is allocated. One test, so that the process's peak is its own.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Random checkpoints: the published sizes to the byte, every form readable, and numbers that a model can run on.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 
@@ -150,6 +150,17 @@ fn files_are_laid_out_as_the_published_ones() {
     assert!(index["weight_map"].as_object().unwrap().keys().is_sorted());
 }
 
+/// Headers of real models are longer than 64 kB.
+#[test]
+fn a_long_header_is_written_whole() {
+    let mut spec = small();
+    spec.decoder.layers = 40;
+    let folder = written(&spec);
+    let bytes = fs::read(folder.path().join("model.safetensors")).unwrap();
+    assert!(u64::from_le_bytes(bytes[..8].try_into().unwrap()) > 1 << 16);
+    assert_eq!(open(&folder).unwrap().config().decoder.layers, 40);
+}
+
 #[test]
 fn the_tokenizer_has_every_byte_and_a_token_for_every_id() {
     let folder = written(&small());
@@ -188,6 +199,17 @@ fn the_tokenizer_is_of_the_family() {
         tokens
     };
     assert_eq!(tokens(&made), tokens(&shipped));
+}
+
+#[test]
+fn prompts_can_be_made_with_the_tokenizer() {
+    let tokenizer = karst_prompt::Tokenizer::from_bytes(open(&written(&small())).unwrap().tokenizer_json()).unwrap();
+    assert_eq!(tokenizer.vocabulary_len(), small().decoder.vocabulary);
+    let text = "Is \u{1f4a1} <|im_end|> é\u{a0}?\n";
+    let ids = tokenizer.encode_text(text);
+    assert_eq!((ids.len(), tokenizer.decode(&ids).as_str()), (text.len(), text));
+    assert_eq!(tokenizer.encode_with_control("<|im_end|>"), [tokenizer.control().im_end]);
+    assert!((0..320).all(|id| tokenizer.token_bytes(id).is_some_and(|bytes| !bytes.is_empty())));
 }
 
 #[test]

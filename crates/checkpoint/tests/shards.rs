@@ -1,7 +1,7 @@
 //! Shards that are cut short, misplaced, or lead elsewhere. Each wrong folder was a right one before its one change.
 
 #![cfg(unix)] // links, pipes and signals
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 

@@ -23,6 +23,14 @@ pub enum EngineError {
         /// V.
         vocabulary: usize,
     },
+    /// The resampler makes another number of rows than prompts have places for.
+    #[error("the resampler makes {queries} rows of a view; this family of models has {expected}")]
+    PackRows {
+        /// Rows of this one.
+        queries: usize,
+        /// Rows of the family's.
+        expected: usize,
+    },
     /// The weights cannot be loaded.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -75,6 +83,7 @@ impl Coded for EngineError {
             Self::Checkpoint(error) => error.code(),
             Self::Tokenizer(error) => error.code(),
             Self::Vocabulary { .. } => Code::InvalidCheckpoint,
+            Self::PackRows { .. } => Code::UnsupportedCheckpoint,
             Self::Model(error) => error.code(),
             Self::Device { .. } => Code::DeviceUnavailable,
             Self::Range { .. } => Code::InvalidOption,
@@ -90,7 +99,7 @@ impl Coded for EngineError {
             Self::Model(error) => error.hint(),
             Self::Device { .. } => Some("choose the device auto or cpu".to_owned()),
             Self::OutOfMemory { .. } => Some("choose a smaller maxContext, or free memory".to_owned()),
-            Self::Vocabulary { .. } | Self::Range { .. } | Self::Threads { .. } => None,
+            Self::Vocabulary { .. } | Self::PackRows { .. } | Self::Range { .. } | Self::Threads { .. } => None,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Live {
     pub(crate) outbox: Outbox,
     /// Until it is admitted.
     pub(crate) place: Option<Place>,
-    /// Once it is measured.
+    /// Between its measuring and its place in the queue.
     pub(crate) draft: Option<Arc<Draft>>,
     /// Packs that have no features yet.
     pub(crate) packs: VecDeque<ViewPack>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use karst_checkpoint::{Checkpoint, Config};
 use karst_contract::{Progress, limits};
 use karst_model::cpu;
-use karst_prompt::Tokenizer;
+use karst_prompt::{PACK_ROWS, Tokenizer};
 use karst_vision_input::Settings;
 
 use crate::backend::{Backend, Cpu};
@@ -64,6 +64,9 @@ impl Engine {
         let checkpoint = Checkpoint::open(folder)?;
         let config = checkpoint.config();
         let tokenizer = tokenizer(&checkpoint)?;
+        if config.resampler.queries != PACK_ROWS {
+            return Err(EngineError::PackRows { queries: config.resampler.queries, expected: PACK_ROWS });
+        }
         let sizes = Sizes::of(config, options)?;
         let cache = sizes.cache(&checkpoint, memory::free())?;
         let options = cpu::Options { threads: options.threads, kv_tokens: cache, block: BLOCK };

@@ -171,7 +171,8 @@ impl Worker {
     }
 
     fn enqueue(&mut self, request: RequestId) {
-        let Some(draft) = self.live.get(&request).and_then(|live| live.draft.clone()) else { return };
+        // The draft holds the encoded pictures, which nobody needs any more.
+        let Some(draft) = self.live.get_mut(&request).and_then(|live| live.draft.take()) else { return };
         if let Err(error) = self.scheduler.enqueue(draft.job(request), self.now()) {
             self.fail(request, Failure::new(Code::ContextOverflow, error.to_string()));
         }

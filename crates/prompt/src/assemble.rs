@@ -1,130 +1,121 @@
-//! Segments to ids, with the places of feature rows.
+//! Segments become ids, and places of features are noted as they are placed.
 
-use karst_contract::limits;
+use std::mem;
+
 use karst_vision_input::{Grid, Layout};
 
-use crate::conversation::{Conversation, Role};
+use crate::check;
+use crate::control::ControlToken;
+use crate::conversation::Conversation;
 use crate::error::PromptError;
-use crate::template::{Segment, render};
+use crate::segment::Segment;
+use crate::template::render;
 use crate::tokenizer::Tokenizer;
 
-/// Rows of a block: the resampler's queries, Q.
-const ROWS: usize = 64;
+/// Q: rows of features that a pack of views has in the prompt.
+pub const PACK_ROWS: usize = 64;
 
-/// A conversation as ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Token ids with the places of features among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prompt {
-    /// The ids; placeholders where features go.
+    /// T ids; where features go, that of `<unk>`.
     pub ids: Vec<u32>,
-    /// Where features go, in order.
+    /// In the order of their places.
     pub spans: Vec<Span>,
 }
 
-/// A block of Q rows that features stand in for.
+/// Where the [`PACK_ROWS`] rows of one pack go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// The first row.
+    /// Index of the first row's id.
     pub start: usize,
-    /// Whose features: packs are counted in the order in which they are placed.
+    /// Packs are counted in the order of their places, those of one layout overview first, then row by row.
     pub pack: usize,
 }
 
 /// Makes the prompt of a conversation.
 ///
 /// # Errors
-/// When the turns are not in an order that the model knows, a picture stands where none may, or the text is too long.
+/// When turns are missing or in an order that the model does not know, or the texts are too long to be tokenised.
 pub fn build(tokenizer: &Tokenizer, conversation: &Conversation) -> Result<Prompt, PromptError> {
-    check(conversation)?;
+    check::turns(conversation)?;
     let segments = render(conversation);
-    let bytes = segments.iter().map(|segment| if let Segment::Text(text) = segment { text.len() } else { 0 }).sum();
-    if bytes > limits::MAX_TEXT_BYTES {
-        return Err(PromptError::TextTooLong { bytes });
-    }
+    check::text(&segments)?;
     let mut assembly = Assembly { tokenizer, prompt: Prompt::default(), run: String::new() };
-    segments.iter().for_each(|segment| assembly.place(segment));
-    assembly.flush();
+    for segment in &segments {
+        assembly.place(segment);
+    }
+    assembly.end_run();
     Ok(assembly.prompt)
 }
 
-/// The order that the reference asserts: an optional system turn, then the user's; the last is the user's or a tool's.
-fn check(conversation: &Conversation) -> Result<(), PromptError> {
-    let turns = &conversation.turns;
-    let Some(last) = turns.last() else { return Err(PromptError::Empty) };
-    if let Some(turn) = turns.iter().skip(1).position(|turn| turn.role == Role::System) {
-        return Err(PromptError::LateSystem { turn: turn + 1 });
-    }
-    let first = usize::from(turns[0].role == Role::System);
-    if turns.get(first).is_none_or(|turn| turn.role != Role::User) {
-        return Err(PromptError::FirstTurn { turn: first });
-    }
-    if !matches!(last.role, Role::User | Role::Tool) {
-        return Err(PromptError::LastTurn { turn: turns.len() - 1 });
-    }
-    match turns.iter().position(|turn| turn.role != Role::User && turn.has_visuals()) {
-        Some(turn) => Err(PromptError::Visual { turn }),
-        None => Ok(()),
-    }
-}
-
-/// A prompt in the making. Text between two control tokens is gathered, whoever wrote it, and tokenised as one run, because
-/// words may reach over the seams.
 struct Assembly<'a> {
     tokenizer: &'a Tokenizer,
     prompt: Prompt,
+    /// Text since the last control token. It is tokenised as one, like in the reference: pieces of ours and theirs may
+    /// share a token across their seam, such as the line break after "user" and one that begins the text.
     run: String,
 }
 
 impl Assembly<'_> {
     fn place(&mut self, segment: &Segment) {
         match segment {
-            Segment::Scaffold(ours) => self.scaffold(ours),
-            Segment::Text(theirs) => self.run.push_str(theirs),
-            Segment::Visual(layout) => self.visual(layout),
+            Segment::Control(token) => self.control(*token),
+            Segment::Scaffold(text) => self.run.push_str(text),
+            Segment::Text(text) => self.run.push_str(text),
+            Segment::Visual(layouts) => self.layouts(layouts),
         }
     }
 
-    fn scaffold(&mut self, ours: &str) {
-        let tokenizer = self.tokenizer;
-        tokenizer.split(ours, |piece| match piece {
-            Ok(plain) => self.run.push_str(plain),
-            Err(id) => self.token(id),
-        });
-    }
-
-    fn token(&mut self, id: u32) {
-        self.flush();
-        self.prompt.ids.push(id);
-    }
-
-    fn flush(&mut self) {
-        if !self.run.is_empty() {
-            self.prompt.ids.extend(self.tokenizer.encode_text(&self.run));
-            self.run.clear();
+    fn end_run(&mut self) {
+        let run = mem::take(&mut self.run);
+        if !run.is_empty() {
+            self.prompt.ids.append(&mut self.tokenizer.encode_text(&run));
         }
     }
 
-    fn visual(&mut self, layout: &Layout) {
-        let control = *self.tokenizer.control();
+    fn control(&mut self, token: ControlToken) {
+        self.end_run();
+        self.prompt.ids.push(self.tokenizer.control().id(token));
+    }
+
+    fn layouts(&mut self, layouts: &[Layout]) {
+        for (index, layout) in layouts.iter().enumerate() {
+            if index > 0 {
+                self.run.push('\n');
+            }
+            self.layout(layout);
+        }
+    }
+
+    fn layout(&mut self, layout: &Layout) {
         if let Some(number) = layout.image_id {
-            self.token(control.image_id);
+            self.control(ControlToken::ImageId);
             self.run.push_str(&number.to_string());
-            self.token(control.image_id_end);
+            self.control(ControlToken::ImageIdEnd);
         }
-        self.block(control.image, control.image_end);
-        let Grid { columns, rows } = layout.grid.unwrap_or(Grid { columns: 0, rows: 0 });
-        for row in 0..rows {
+        self.pack(ControlToken::Image, ControlToken::ImageEnd);
+        if let Some(grid) = layout.grid {
+            self.slices(grid);
+        }
+    }
+
+    fn slices(&mut self, grid: Grid) {
+        for row in 0..grid.rows {
             if row > 0 {
                 self.run.push('\n');
             }
-            (0..columns).for_each(|_| self.block(control.slice, control.slice_end));
+            for _ in 0..grid.columns {
+                self.pack(ControlToken::Slice, ControlToken::SliceEnd);
+            }
         }
     }
 
-    fn block(&mut self, begin: u32, end: u32) {
-        self.token(begin);
-        let (start, pack) = (self.prompt.ids.len(), self.prompt.spans.len());
-        self.prompt.spans.push(Span { start, pack });
-        self.prompt.ids.extend([self.tokenizer.control().unk; ROWS]);
-        self.prompt.ids.push(end);
+    fn pack(&mut self, open: ControlToken, close: ControlToken) {
+        self.control(open);
+        let Prompt { ids, spans } = &mut self.prompt;
+        spans.push(Span { start: ids.len(), pack: spans.len() });
+        ids.resize(ids.len() + PACK_ROWS, self.tokenizer.control().unk);
+        self.control(close);
     }
 }

@@ -1,94 +1,104 @@
-//! What the chat template is given.
+//! What is said, before it is a prompt.
 
 use karst_vision_input::Layout;
 use serde_json::Value;
 
-/// Turns, tools and how to answer.
+/// Turns and how they are to be answered.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
-    /// The turns, oldest first.
+    /// Oldest first.
     pub turns: Vec<Turn>,
-    /// Functions that the model may call, as JSON schemas.
+    /// Signatures of functions that the model may call, as the caller gave them.
     pub tools: Vec<Value>,
-    /// Whether the model is to think.
+    /// Whether the answer begins with thoughts.
     pub thinking: Thinking,
-    /// Whether the prompt ends with the beginning of the model's turn.
+    /// Whether an answer is asked for; without it the conversation stands for itself.
     pub add_generation_prompt: bool,
 }
 
-/// Whether the model is to think before it answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Thinking {
-    /// An empty thought is put before the answer.
-    Fast,
-    /// A thought is begun.
-    Deep,
-    /// Nothing is put there: the model does as it likes.
-    #[default]
-    Unspecified,
+impl Conversation {
+    /// A conversation without tools whose last turn is to be answered.
+    pub fn new(turns: Vec<Turn>, thinking: Thinking) -> Self {
+        Self { turns, tools: Vec::new(), thinking, add_generation_prompt: true }
+    }
+}
+
+/// What one speaker says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// Who speaks.
+    pub role: Role,
+    /// Neighbours are joined by a line break.
+    pub content: Vec<Content>,
+    /// An assistant's thoughts, if they are kept apart from its text.
+    pub reasoning: Option<String>,
+    /// Functions that an assistant called.
+    pub tool_calls: Vec<ToolCall>,
+}
+
+impl Turn {
+    /// A turn without thoughts and calls.
+    pub fn new(role: Role, content: Vec<Content>) -> Self {
+        Self { role, content, reasoning: None, tool_calls: Vec::new() }
+    }
+
+    /// A turn that says `text`.
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self::new(role, vec![Content::Text(text.into())])
+    }
 }
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Instructions.
+    /// Instructions; only as the first turn.
     System,
     /// The user.
     User,
-    /// The model.
+    /// The model, in earlier turns.
     Assistant,
-    /// What a called function returned.
+    /// A function that the model called.
     Tool,
 }
 
-/// One turn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Turn {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said; neighbours are joined by a line break.
-    pub content: Vec<Content>,
-    /// The model's thoughts, where they are kept apart from what it said.
-    pub reasoning: Option<String>,
-    /// Functions that the model called.
-    pub tool_calls: Vec<ToolCall>,
+impl Role {
+    /// The name that the prompt and the API use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
 }
 
 /// A piece of a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// Text, which never becomes a control token.
+    /// Text; it can never become a control token.
     Text(String),
-    /// A still (one layout) or a clip (one a group of frames).
+    /// A still (one layout), or the groups of a clip in order.
     Visual(Vec<Layout>),
 }
 
-/// A function that the model called.
+/// Whether an answer begins with thoughts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Thinking {
+    /// It does not: the prompt ends with empty thoughts.
+    Fast,
+    /// It does: the prompt ends where thoughts begin.
+    Deep,
+    /// The model decides; callers of the reference get this by not saying.
+    #[default]
+    Unspecified,
+}
+
+/// A call of a function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolCall {
     /// The function.
     pub name: String,
-    /// Its arguments: an object, or a string that holds one.
+    /// Its arguments; a string is taken as JSON that is already written.
     pub arguments: Value,
-}
-
-impl Turn {
-    /// A turn that says `text`.
-    pub fn text(role: Role, text: impl Into<String>) -> Self {
-        let content = vec![Content::Text(text.into())];
-        Self { role, content, reasoning: None, tool_calls: Vec::new() }
-    }
-
-    /// The turn's text, as far as it is text.
-    pub(crate) fn plain(&self) -> String {
-        let texts = self.content.iter().filter_map(|content| match content {
-            Content::Text(text) => Some(text.as_str()),
-            Content::Visual(_) => None,
-        });
-        texts.collect::<Vec<_>>().join("\n")
-    }
-
-    pub(crate) fn has_visuals(&self) -> bool {
-        self.content.iter().any(|content| matches!(content, Content::Visual(_)))
-    }
 }

@@ -1,94 +1,73 @@
-//! Why a tokenizer or a conversation is refused.
+//! What can be wrong with a conversation.
 
-use karst_contract::{Code, Coded, limits};
+use karst_contract::{Code, Coded};
 
-/// Why a tokenizer file is refused.
+use crate::conversation::Role;
+
+/// Why a conversation has no prompt. Turns are counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokenizerError {
-    /// It is not JSON.
-    #[error("tokenizer.json is not JSON: {0}")]
-    Json(String),
-    /// A part of it differs from what this family of models has; foreign patterns are not run.
-    #[error("tokenizer.json: {part} is {found}, expected {expected}")]
-    Form {
-        /// Which part.
-        part: &'static str,
-        /// What is expected there.
-        expected: String,
-        /// What was found there.
-        found: String,
-    },
-    /// A token that prompts are built from is missing.
-    #[error("tokenizer.json has no token {token}")]
-    Missing {
-        /// The token.
-        token: String,
-    },
-    /// An id is given twice or beyond the number of tokens that fits an index.
-    #[error("tokenizer.json: the id {id} of {token:?} is out of range or already taken")]
-    Id {
-        /// The token.
-        token: String,
-        /// Its id.
-        id: u64,
-    },
-    /// The library refuses it.
-    #[error("tokenizer.json cannot be read: {0}")]
-    Library(String),
-}
-
-impl Coded for TokenizerError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Form { .. } => Code::UnsupportedCheckpoint,
-            _ => Code::InvalidCheckpoint,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("use the tokenizer.json that was published with the model".to_owned())
-    }
-}
-
-/// Why a conversation is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PromptError {
     /// There are no turns.
-    #[error("a conversation needs at least one message")]
+    #[error("the conversation has no messages")]
     Empty,
-    /// A system turn is not the first.
-    #[error("message {turn} has the role system; only message 0 may have it")]
-    LateSystem {
-        /// The turn, from 0.
-        turn: usize,
+    /// Too many turns.
+    #[error("the conversation has {turns} messages, at most {limit}")]
+    TooManyTurns {
+        /// How many there are.
+        turns: usize,
+        /// The limit.
+        limit: usize,
     },
-    /// The first turn after the system's is not the user's.
-    #[error(
-        "message {turn} must be the user's: a conversation begins with the user, after a system message if there is one"
-    )]
+    /// Nobody asks anything first.
+    #[error("message {turn} has the role {}, but the first after a system message must be the user's", role.name())]
     FirstTurn {
-        /// The turn, from 0.
+        /// Which one.
+        turn: usize,
+        /// Its role.
+        role: Role,
+    },
+    /// Instructions after other turns.
+    #[error("message {turn} has the role system, which only the first may have")]
+    LateSystem {
+        /// Which one.
         turn: usize,
     },
-    /// The last turn is not the user's.
-    #[error("message {turn}, the last, must be the user's")]
+    /// There is nothing to answer.
+    #[error("the last message has the role {}, but only a user's or a tool's can be answered", role.name())]
     LastTurn {
-        /// The turn, from 0.
+        /// Its role.
+        role: Role,
+    },
+    /// Thoughts of somebody else than the assistant.
+    #[error("message {turn} has thoughts and the role {}, not assistant", role.name())]
+    ForeignThoughts {
+        /// Which one.
+        turn: usize,
+        /// Its role.
+        role: Role,
+    },
+    /// Calls by somebody else than the assistant.
+    #[error("message {turn} calls tools and has the role {}, not assistant", role.name())]
+    ForeignCalls {
+        /// Which one.
+        turn: usize,
+        /// Its role.
+        role: Role,
+    },
+    /// A picture or clip without layouts.
+    #[error("message {turn} has a picture or clip without views")]
+    EmptyVisual {
+        /// Which one.
         turn: usize,
     },
-    /// A picture stands in a turn that is not the user's.
-    #[error("message {turn} holds a picture; only the user's may")]
-    Visual {
-        /// The turn, from 0.
-        turn: usize,
-    },
-    /// The text is too long to be tokenised.
-    #[error("the text of the conversation has {bytes} bytes, at most {}", limits::MAX_TEXT_BYTES)]
+    /// More text than any context would hold.
+    #[error("the conversation has {bytes} bytes of text, at most {limit}")]
     TextTooLong {
-        /// Its bytes.
+        /// How long it is, tools and calls included.
         bytes: usize,
+        /// The limit.
+        limit: usize,
     },
 }
 
@@ -98,5 +77,17 @@ impl Coded for PromptError {
             Self::TextTooLong { .. } => Code::ContextOverflow,
             _ => Code::InvalidMessage,
         }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Empty | Self::FirstTurn { .. } | Self::LastTurn { .. } => "end with the user's question",
+            Self::LateSystem { .. } => "put all instructions into the first message",
+            Self::TextTooLong { .. } | Self::TooManyTurns { .. } => {
+                "shorten the texts or leave out the oldest messages"
+            }
+            Self::ForeignThoughts { .. } | Self::ForeignCalls { .. } | Self::EmptyVisual { .. } => return None,
+        };
+        Some(hint.to_owned())
     }
 }

@@ -1,34 +1,41 @@
-// COORDINATOR NOTE (delete me): I had to write this crate at 18:10 because nothing was there yet and the engine was blocked. This version compiles and is
-// in use; please keep its files and API, do not restore yours over it (your other files are in /tmp/prompt-helper). Please write/adapt the tests to it,
-// run the goldens, fix what is wrong here (improve freely, in small edits), and then report.
-//! Conversations become token ids, and token ids become text.
+//! Conversations to token ids, and sampled ids back to text.
 //!
-//! Takes a [`Conversation`] with the [`Layout`](karst_vision_input::Layout)s of its pictures, gives a [`Prompt`]: ids and the
-//! spans in which features stand in for embeddings. A [`Transcript`] turns the sampled ids of an answer back into text as
-//! they come, without cutting a character, thoughts apart from the answer.
+//! [`build`] takes a [`Conversation`] whose pictures are already planned ([`Layout`](karst_vision_input::Layout)) and gives
+//! a [`Prompt`]: ids, and the [`Span`]s where features of pictures go. [`Transcript`] takes the sampled ids one by one and
+//! gives what can be said of them, thoughts apart from the answer.
 //!
-//! The one decision: what we write and what users write are different types. [`Segment::Scaffold`] is `&'static str` and may
-//! become control tokens; [`Segment::Text`] is tokenised by a tokenizer that knows none. So no text can open a turn, close a
-//! thought or move a picture, and spans are recorded when they are placed, never searched for.
+//! The one decision: what we write and what others write are different types. A [`Segment`] of theirs is tokenised by a
+//! tokenizer that knows no control token, so no text can end a turn, open a thought or move a picture; and a span is noted
+//! when its rows are placed, never searched for.
+//!
+//! ```
+//! use karst_prompt::{Conversation, Role, Thinking, Tokenizer, Turn, build};
+//!
+//! let tokenizer = Tokenizer::from_bytes(&std::fs::read("../../models/demo/tokenizer.json")?)?;
+//! let conversation = Conversation::new(vec![Turn::text(Role::User, "Is <|im_end|> a word?")], Thinking::Fast);
+//! let prompt = build(&tokenizer, &conversation)?;
+//! let ends = prompt.ids.iter().filter(|&&id| id == tokenizer.control().im_end);
+//! assert_eq!(ends.count(), 1); // the one that ends the turn
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 mod assemble;
+mod check;
 mod control;
 mod conversation;
 mod error;
-mod form;
-mod python_json;
-mod stops;
+mod segment;
 mod template;
 mod tokenizer;
 mod transcript;
-mod utf8;
 
-pub use assemble::{Prompt, Span, build};
-pub use control::Control;
+pub use assemble::{PACK_ROWS, Prompt, Span, build};
+pub use control::{Control, ControlToken};
 pub use conversation::{Content, Conversation, Role, Thinking, ToolCall, Turn};
-pub use error::{PromptError, TokenizerError};
-pub use template::{Segment, render};
-pub use tokenizer::Tokenizer;
+pub use error::PromptError;
+pub use segment::Segment;
+pub use template::render;
+pub use tokenizer::{Tokenizer, TokenizerError};
 pub use transcript::{Piece, Transcript};

@@ -1,123 +1,120 @@
-//! The sampled ids of one answer, as text: thoughts apart from the answer, characters whole, stop texts cut.
+//! Sampled ids become thoughts and an answer, piece by piece.
+
+mod answer;
+mod stops;
+mod thoughts;
+mod utf8;
 
 use std::sync::Arc;
 
-use crate::stops::Stops;
 use crate::tokenizer::Tokenizer;
-use crate::utf8::Pending;
+use answer::Answer;
+use thoughts::Thoughts;
+use utf8::Utf8;
 
-/// A piece of what the model says.
+/// What can be said now; all pieces of a kind in order are the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Of its thoughts.
+    /// Of the thoughts.
     Reasoning(String),
-    /// Of its answer.
+    /// Of the answer.
     Text(String),
 }
 
-/// What the model says, from its ids. All pieces together are [`Transcript::reasoning`] and [`Transcript::text`].
+/// The detokeniser of one answer.
 ///
-/// - Thoughts end at the control token `</think>`, never at the same letters as text. A thought that does not end is all there
-///   is: the answer is empty. Line breaks around the thoughts and before the answer are left out.
-/// - Stop texts are looked for in the answer, not in the thoughts; they are not part of it.
-/// - Other control tokens, such as those of boxes, are text. Bytes that are no character become U+FFFD, a character that is
-///   cut off at the end, too.
+/// Thoughts begin with the prompt, if it opened them, or with a sampled `<think>`, and end with a sampled `</think>`; the
+/// same words spelt in ordinary tokens are text. Thoughts that never end leave the answer empty. Line breaks around thoughts
+/// and before the answer are dropped. Tokens that end a turn are never text; other control tokens, such as `<box>`, are.
+///
+/// Stop strings are looked for in the answer only, not in the thoughts. The first that is complete ends the answer, of two
+/// that end together the longer one, and is not part of the text; what may be the beginning of one is held back.
+#[derive(Debug)]
 pub struct Transcript {
     tokenizer: Arc<Tokenizer>,
     thinking: bool,
-    pending: Pending,
-    stops: Stops,
-    /// Line breaks at the end of the thoughts, which are shown only when more follows.
-    breaks: String,
-    reasoning: String,
-    text: String,
+    characters: Utf8,
+    thoughts: Thoughts,
+    answer: Answer,
     reasoning_tokens: usize,
 }
 
 impl Transcript {
-    /// An answer that begins with thoughts or without.
+    /// An answer of which nothing is said. `thinking` is whether the prompt opened the thoughts.
     pub fn new(tokenizer: &Arc<Tokenizer>, thinking: bool, stop: Vec<String>) -> Self {
         Self {
             tokenizer: Arc::clone(tokenizer),
             thinking,
-            pending: Pending::default(),
-            stops: Stops::new(stop),
-            breaks: String::new(),
-            reasoning: String::new(),
-            text: String::new(),
+            characters: Utf8::default(),
+            thoughts: Thoughts::default(),
+            answer: Answer::new(stop),
             reasoning_tokens: 0,
         }
     }
 
-    /// Takes a sampled id that is no end token; gives what can be said now. After a stop text nothing is said.
+    /// Takes the next sampled id and gives what can be said now. After a stop string nothing is.
     pub fn push(&mut self, id: u32) -> Vec<Piece> {
-        let control = *self.tokenizer.control();
-        self.reasoning_tokens += usize::from(self.thinking || id == control.think);
-        if id == control.think || id == control.think_end {
-            let cut = self.pending.finish();
-            let piece = self.say(&cut);
-            self.thinking = id == control.think;
-            return piece.into_iter().collect();
+        if self.answer.stopped() {
+            return Vec::new();
         }
-        let tokenizer = Arc::clone(&self.tokenizer);
-        let text = self.pending.push(tokenizer.token_bytes(id).unwrap_or_default());
-        self.say(&text).into_iter().collect()
+        let control = self.tokenizer.control();
+        let (opens, closes) = (id == control.think, id == control.think_end);
+        let ends = id == control.im_end || id == control.end_of_text;
+        self.reasoning_tokens += usize::from(opens || (self.thinking && !ends));
+        if !(opens || closes || ends) {
+            let text = self.characters.push(self.tokenizer.token_bytes(id).unwrap_or_default());
+            return self.say(&text).into_iter().collect();
+        }
+        let piece = self.end_character();
+        if !ends {
+            self.turn_to(opens);
+        }
+        piece.into_iter().collect()
     }
 
-    /// Whether a stop text came.
-    pub fn stopped(&self) -> bool {
-        self.stops.found()
-    }
-
-    /// What was held back, when no id follows.
+    /// Says what was held back: nothing follows. Bytes of a character that was never completed become U+FFFD.
     pub fn finish(&mut self) -> Vec<Piece> {
-        let cut = self.pending.finish();
-        let cut = self.say(&cut);
-        let held = self.stops.finish();
-        cut.into_iter().chain(self.answer(held)).collect()
+        let character = self.end_character();
+        let held = self.answer.finish();
+        character.into_iter().chain(held.map(Piece::Text)).collect()
     }
 
-    /// The thoughts so far.
-    pub fn reasoning(&self) -> &str {
-        &self.reasoning
+    /// Whether a stop string came up.
+    pub fn stopped(&self) -> bool {
+        self.answer.stopped()
     }
 
-    /// The answer so far.
+    /// The answer as far as it was said.
     pub fn text(&self) -> &str {
-        &self.text
+        self.answer.said()
     }
 
-    /// Tokens of the thoughts, their end included.
-    pub fn reasoning_tokens(&self) -> usize {
+    /// The thoughts as far as they were said.
+    pub fn reasoning(&self) -> &str {
+        self.thoughts.said()
+    }
+
+    /// Sampled ids of the thoughts, `<think>` and `</think>` included.
+    pub const fn reasoning_tokens(&self) -> usize {
         self.reasoning_tokens
+    }
+
+    fn turn_to(&mut self, thinking: bool) {
+        if thinking && !self.thinking {
+            self.thoughts.go_on();
+        }
+        self.thinking = thinking;
+    }
+
+    fn end_character(&mut self) -> Option<Piece> {
+        let rest = self.characters.finish();
+        self.say(rest)
     }
 
     fn say(&mut self, text: &str) -> Option<Piece> {
         if self.thinking {
-            return self.think(text);
+            return self.thoughts.push(text).map(Piece::Reasoning);
         }
-        // Before the first letter, line breaks are not part of the answer, so not of a stop text either.
-        let begun = !self.text.is_empty() || self.stops.holds();
-        let said = self.stops.push(if begun { text } else { text.trim_start_matches('\n') });
-        self.answer(said)
-    }
-
-    fn think(&mut self, text: &str) -> Option<Piece> {
-        let text = if self.reasoning.is_empty() { text.trim_start_matches('\n') } else { text };
-        let letters = text.trim_end_matches('\n').len();
-        if letters == 0 {
-            self.breaks.push_str(text);
-            return None;
-        }
-        let mut said = std::mem::take(&mut self.breaks);
-        said.push_str(&text[..letters]);
-        self.breaks.push_str(&text[letters..]);
-        self.reasoning.push_str(&said);
-        Some(Piece::Reasoning(said))
-    }
-
-    fn answer(&mut self, said: String) -> Option<Piece> {
-        self.text.push_str(&said);
-        (!said.is_empty()).then_some(Piece::Text(said))
+        self.answer.push(text).map(Piece::Text)
     }
 }

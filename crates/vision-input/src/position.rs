@@ -30,7 +30,8 @@ fn arange(start: f64, end: f64, step: f64) -> Vec<f32> {
     (0..count).map(number).collect()
 }
 
-/// The resampler's code of a patch at (`row`, `column`): `width` numbers, the column in the first half, the row in the second.
+/// The resampler's code of a patch at (`row`, `column`): `width` numbers (a multiple of 4), the column in the first half, the row
+/// in the second.
 pub fn spatial(row: u32, column: u32, width: usize) -> Vec<f32> {
     let mut code = sines(column, width / 2);
     code.extend(sines(row, width / 2));

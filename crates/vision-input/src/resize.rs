@@ -2,7 +2,7 @@
 //!
 //! Two passes, columns first, each with 8-bit results: the sums are in fixed point with 22 fractional bits, rounded and
 //! clipped (Pillow's `Resample.c`; the kernel is Keys' cubic with a = -0.5, stretched when shrinking). Processors with AVX2
-//! take the sums of [`avx2`], others those of [`portable`]; integers make both equal.
+//! take the sums in vectors, others in plain loops; integers make both equal.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

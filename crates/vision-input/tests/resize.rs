@@ -1,5 +1,7 @@
 //! The resize against a plain rendering of Pillow's algorithm, on awkward sizes.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 use karst_contract::Frame;
 use karst_vision_input::Size;
 use karst_vision_input::resize::bicubic;

@@ -54,7 +54,12 @@ pub(crate) fn check(
     let heads = decoder.hidden / RESAMPLER_HEAD;
     Ok(Config {
         vision: vision(fields)?,
-        resampler: ResamplerConfig { queries, hidden: decoder.hidden, heads },
+        resampler: ResamplerConfig {
+            queries,
+            hidden: decoder.hidden,
+            heads,
+            batched: fields.flag_or("batch_3d_resampler", true)?,
+        },
         preprocessing: preprocessing(fields, preprocessor, queries)?,
         eos: eos::read(fields, generation, decoder.vocabulary)?,
         quantization: quantization::read(fields, quantize)?,

@@ -82,16 +82,12 @@ fn order(g_idx: &Tensor<'_>, k: usize, group: usize) -> Result<Option<Vec<u32>>,
 
 /// The scales in half precision, in which most files hold them; wider ones are rounded to it. Negative zero is zero.
 fn scales(tensor: &Tensor<'_>) -> Result<Vec<f16>, CheckpointError> {
-    if tensor.dtype == Dtype::F16 {
-        let scales = tensor.elements(f16::from_le_bytes);
-        let bad = scales.iter().position(|&scale| !(scale >= f16::ZERO && scale <= f16::MAX));
-        bad.map_or(Ok(()), |index| Err(bad_scale(tensor, index, scales[index].to_f32())))?;
-        return some_scale(tensor, scales);
-    }
     let wide = tensor.to_f32()?;
-    let bad = wide.iter().position(|&scale| !(scale >= 0.0 && f16::from_f32(scale).is_finite()));
-    bad.map_or(Ok(()), |index| Err(bad_scale(tensor, index, wide[index])))?;
-    some_scale(tensor, wide.into_iter().map(f16::from_f32).collect())
+    let scales: Vec<f16> = wide.iter().map(|&scale| f16::from_f32(scale)).collect();
+    match wide.iter().zip(&scales).position(|(&wide, scale)| !(wide >= 0.0 && scale.is_finite())) {
+        Some(index) => Err(bad_scale(tensor, index, wide[index]).into()),
+        None => some_scale(tensor, scales),
+    }
 }
 
 fn bad_scale(tensor: &Tensor<'_>, index: usize, value: f32) -> GptqError {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::iter::repeat_n;
 use std::path::Path;
 
 use rand::SeedableRng;
@@ -35,9 +36,10 @@ fn header(tensors: &[Planned]) -> String {
         let entry = json!({ "dtype": tensor.dtype.name(), "shape": tensor.shape, "data_offsets": [begin, end] });
         entries.insert(tensor.name.clone(), entry);
     }
-    let text = Value::from(entries).to_string();
-    let length = text.len().next_multiple_of(8);
-    format!("{text:length$}")
+    let mut text = Value::from(entries).to_string();
+    let filled = text.len().next_multiple_of(8);
+    text.extend(repeat_n(' ', filled - text.len()));
+    text
 }
 
 /// The tensor's own random numbers.

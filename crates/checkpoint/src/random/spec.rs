@@ -62,7 +62,7 @@ impl Spec {
 
     pub(super) fn parts(&self) -> Vec<Part> {
         let hidden = self.decoder.hidden;
-        let resampler = ResamplerConfig { queries: self.queries, hidden, heads: hidden / 128 };
+        let resampler = ResamplerConfig { queries: self.queries, hidden, heads: hidden / 128, batched: true };
         layout::parts(&self.decoder, &self.vision, &resampler).collect()
     }
 }

@@ -105,7 +105,12 @@ fn close(world: &World, gate: &Gate, victim: &Generation, other: Option<Generati
         assert!(closers.iter().all(|closer| !closer.is_finished()), "a close waits for the step that runs");
         gate.open();
     });
-    End::of(victim).failed(Code::Closed);
+    match End::of(victim).last {
+        Event::Failed { failure, .. } => assert_eq!(failure.code, Code::Closed),
+        // The step that ran was its last one.
+        Event::Finish(answer) => assert_eq!((answer.finish_reason, answer.ids.len()), (FinishReason::Length, 4)),
+        other => panic!("{other:?}"),
+    }
     other.into_iter().for_each(|other| drop(End::of(&other).failed(Code::Closed)));
     world.engine.close();
     world.ask(ask("Hello", vec![], 1)).failed(Code::Closed);

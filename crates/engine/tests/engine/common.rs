@@ -105,6 +105,15 @@ impl World {
         self.log.lock().unwrap().steps
     }
 
+    /// Whether a call has been made.
+    pub fn has_passed(&self, at: At) -> bool {
+        let log = self.log.lock().unwrap();
+        match at {
+            At::Step(number) => log.steps > number,
+            At::Encode(number) => log.encodes > number,
+        }
+    }
+
     /// Nothing is held for anybody, no rule was broken, and the next good request is answered as by a new engine.
     pub fn is_as_new(&self) {
         let load = self.engine.load();

@@ -27,25 +27,52 @@ fn r11_a_full_queue_refuses_at_once_and_takes_again_later() {
     world.is_as_new();
 }
 
-/// One long clip and many short texts: each text is answered while the clip is still being looked at.
+/// A long answer about a sliced picture, and fifty short ones: each has a row in every step from its first to its last, and
+/// all are over long before the long one is.
 #[test]
 fn r11_short_requests_are_answered_beside_a_long_one() {
     let gate = Gate::new();
-    let stall = (At::Encode(3), Fault::Stall(Arc::clone(&gate)));
-    // The stall shows only that encodes come one by one between steps; it is open from the start.
-    gate.open();
+    let stall = (At::Encode(0), Fault::Stall(Arc::clone(&gate)));
     let world = World::new(Options { faults: vec![stall], ..Options::default() });
-    let long = world.engine.start(ask("Describe it", vec![picture(900, 400, 3)], 100));
-    let mut steps = Vec::new();
-    for _ in 0..50 {
-        let before = world.steps();
-        let answer = world.ask(ask("Hi", vec![], 4)).finished();
-        assert_eq!(answer.finish_reason, FinishReason::Length);
-        steps.push(world.steps() - before);
+    let long = world.engine.start(ask("Describe it", vec![picture(640, 480, 3)], 250));
+    gate.reached();
+    let short: Vec<_> = (0..50).map(|_| world.engine.start(ask("Hi", vec![], 4))).collect();
+    gate.open();
+    for generation in &short {
+        assert_eq!(End::of(generation).finished().finish_reason, FinishReason::Length);
     }
-    assert!(steps.iter().all(|&steps| steps <= 20), "a short answer took {steps:?} steps");
-    assert_eq!(End::of(&long).finished().ids.len(), 100);
+    assert_eq!(End::of(&long).finished().ids.len(), 250);
+    let end_of_long = steps_of(&world, 0).pop().unwrap();
+    for number in 1..=50 {
+        let steps = steps_of(&world, number);
+        assert_eq!(steps.len(), 4);
+        assert_eq!(steps[3] - steps[0], 3, "request {number} was left out of a step");
+        assert!(steps[3] < end_of_long, "request {number} waited for the long one");
+    }
     world.is_as_new();
+}
+
+/// I11: pictures of many requests wait for room, however small it is, and all are answered.
+#[test]
+fn i11_pictures_wait_for_room_and_are_all_answered() {
+    let view = 588 * 1024;
+    let tuning = Tuning { pixel_bytes: 3 * view, decoded_bytes: 10_000, ..Tuning::default() };
+    let world = World::tuned(Options::default(), CONTEXT, tuning);
+    let request = |seed| ask("What?", vec![picture(50, 50, seed), picture(40, 50, seed)], 3);
+    let running: Vec<_> = (0..60).map(|seed| world.engine.start(request(seed))).collect();
+    let mut most = 0;
+    for generation in &running {
+        most = most.max(world.engine.load().pixel_bytes);
+        assert_eq!(End::of(generation).finished().ids.len(), 3);
+    }
+    assert!(most <= 3 * view, "{most} bytes of views");
+    world.is_as_new();
+}
+
+/// The steps in which a request had a row.
+fn steps_of(world: &World, number: u64) -> Vec<usize> {
+    let log = world.log.lock().unwrap();
+    log.rows.iter().enumerate().filter(|(_, rows)| rows.contains(&number)).map(|(step, _)| step).collect()
 }
 
 /// DESIGN: a request's answer does not depend on its company, sampled or not.

@@ -95,20 +95,14 @@ fn conversation(roles: &[Role]) -> Request {
 fn roles_out_of_place_are_refused() {
     use Role::{Assistant, System, User};
     let world = world_of(20_000);
-    let refused = |roles: &[Role], words: &str| {
-        let (message, _) = world.ask(conversation(roles)).failed(Code::InvalidMessage);
-        assert!(message.contains(words), "{message}");
-    };
-    refused(&[], "message");
-    refused(&[User, System, User], "message 2 has the role system");
-    refused(&[User, Assistant], "assistant");
-    refused(&[System], "system");
-    refused(&[Assistant, User], "assistant");
-    refused(&vec![User; limits::MAX_MESSAGES + 1], "1025 messages");
+    let refused = |request: Request| drop(world.ask(request).failed(Code::InvalidMessage));
+    let many = vec![User; limits::MAX_MESSAGES + 1];
+    for roles in [&[][..], &[User, System, User], &[User, Assistant], &[System], &[Assistant, User], &many] {
+        refused(conversation(roles));
+    }
     let mut thoughts = conversation(&[User]);
     thoughts.messages[0].reasoning = Some("hm".to_owned());
-    let (message, _) = world.ask(thoughts).failed(Code::InvalidMessage);
-    assert!(message.contains("message 1"), "{message}");
+    refused(thoughts);
     assert_eq!(world.ask(conversation(&[System, User, Assistant, User])).finished().ids.len(), 3);
 }
 

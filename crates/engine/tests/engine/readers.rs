@@ -49,21 +49,23 @@ fn h5_a_reader_that_takes_nothing_for_too_long_is_given_up() {
 /// Taking a little now and then is enough.
 #[test]
 fn a_reader_that_takes_something_in_time_is_waited_for() {
-    let tuning = Tuning { reader: Duration::from_millis(300), ..small() };
+    let tuning = Tuning { reader: Duration::from_secs(1), ..small() };
     let world = World::tuned(Options::default(), CONTEXT, tuning);
-    let slow = world.engine.start(ask("Slow", vec![], 24));
+    let slow = world.engine.start(ask("Slow", vec![], 60));
+    let start = std::time::Instant::now();
     let mut ended = false;
     while !ended {
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(40));
         match slow.next_blocking().unwrap() {
             Event::Finish(answer) => {
-                assert_eq!(answer.ids.len(), 24);
+                assert_eq!(answer.ids.len(), 60);
                 ended = true;
             }
             Event::Failed { failure, .. } => panic!("{failure}"),
             _ => {}
         }
     }
+    assert!(start.elapsed() > tuning.reader, "it was slower in all than any single wait may be");
 }
 
 #[test]

@@ -41,9 +41,9 @@ pub(crate) fn attend(
         let length = QUERIES.min(tokens - start);
         let seen = past.map_or(keys.dim(0)?, |past| past + start + length);
         let shared = head / (heads.queries / heads.keys);
-        let part = |x: &Tensor, start, length, head| x.narrow(0, start, length)?.narrow(1, head * heads.width, heads.width);
-        let softmax =
-            Softmax { scale: 1.0 / (heads.width as f32).sqrt(), first: past.map(|past| past + start + 1) };
+        let part =
+            |x: &Tensor, start, length, head| x.narrow(0, start, length)?.narrow(1, head * heads.width, heads.width);
+        let softmax = Softmax { scale: 1.0 / (heads.width as f32).sqrt(), first: past.map(|past| past + start + 1) };
         let scores = part(&queries, start, length, head)?.matmul(&part(&keys, 0, seen, shared)?.t()?)?;
         scores.inplace_op1(&softmax)?;
         scores.matmul(&part(&values, 0, seen, shared)?)?.flatten_all()?.to_vec1::<f32>()

@@ -19,6 +19,7 @@ mod rope;
 mod row;
 mod softmax;
 mod tower;
+mod unbatched;
 mod vector;
 
 pub use model::{Features, Memory, Model, Options};

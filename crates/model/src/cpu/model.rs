@@ -27,10 +27,12 @@ pub struct Options {
 /// A model that is ready to run.
 pub struct Model {
     threads: ThreadPool,
-    tower: Tower,
-    resampler: Resampler,
+    pub(super) tower: Tower,
+    pub(super) resampler: Resampler,
     decoder: Decoder,
     cache: Cache,
+    /// Whether the checkpoint resamples all packs in a batch.
+    batched: bool,
 }
 
 /// What packs of views became: rows that stand in for embeddings.
@@ -78,17 +80,14 @@ impl Model {
     ///
     /// # Errors
     /// When a tensor is missing, misshapen or holds what is not a number, or memory does not suffice.
-    pub fn load(
-        checkpoint: &Checkpoint,
-        options: &Options,
-        progress: &dyn Fn(Progress),
-    ) -> Result<Self, ModelError> {
+    pub fn load(checkpoint: &Checkpoint, options: &Options, progress: &dyn Fn(Progress)) -> Result<Self, ModelError> {
         let count = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
         let name = |i| format!("karst-{i}");
         let threads = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build()?;
         let cache = Cache::new(cache_shape(checkpoint, options)?)?;
         let (tower, resampler, decoder) = load::load(checkpoint, &threads, progress)?;
-        Ok(Self { threads, tower, resampler, decoder, cache })
+        let batched = checkpoint.config().resampler.batched;
+        Ok(Self { threads, tower, resampler, decoder, cache, batched })
     }
 
     /// The tower's output of each view, [P, Hv].
@@ -107,7 +106,8 @@ impl Model {
         self.threads.install(|| self.resampler.forward(pack))
     }
 
-    /// The features of all packs. What the tower makes of a view lives no longer than its pack is worked on.
+    /// The features of all packs. What the tower makes of a view lives no longer than its pack is worked on. A pack's features
+    /// depend on its own views alone, unless the checkpoint does not resample in a batch: then on the longest view, too.
     ///
     /// # Errors
     /// When a pack names views that do not exist, or its features are not finite.
@@ -118,6 +118,25 @@ impl Model {
 
     fn encode_pack(&self, views: &[View], index: usize, pack: &Pack) -> Result<Vec<f32>, ModelError> {
         check_pack(views.len(), index, pack)?;
+        let features = match views.iter().map(View::count).max() {
+            // Without padding both ways are the same.
+            Some(length)
+                if !self.batched
+                    && pack.views.len() > 1
+                    && pack.views.iter().any(|&view| views[view].count() < length) =>
+            {
+                self.threads.install(|| self.encode_unbatched(views, pack, length))?
+            }
+            _ => self.encode_batched(views, pack)?,
+        };
+        if features.iter().all(|number| number.is_finite()) {
+            Ok(features)
+        } else {
+            Err(ModelError::NonFiniteFeatures { pack: index })
+        }
+    }
+
+    fn encode_batched(&self, views: &[View], pack: &Pack) -> Result<Vec<f32>, ModelError> {
         let views: Vec<View> = pack.views.iter().map(|&view| views[view].clone()).collect();
         let patches = self.tower(&views)?;
         let time = |i: usize| pack.times.as_ref().map(|times| times[i]);
@@ -127,12 +146,7 @@ impl Model {
             patches: &patches[i],
             time: time(i),
         };
-        let features = self.resample(&views.iter().enumerate().map(encoded).collect::<Vec<_>>())?;
-        if features.iter().all(|number| number.is_finite()) {
-            Ok(features)
-        } else {
-            Err(ModelError::NonFiniteFeatures { pack: index })
-        }
+        self.resample(&views.iter().enumerate().map(encoded).collect::<Vec<_>>())
     }
 
     /// Appends the rows' chunks to the cache and returns the logits [V] of every wanted position, row by row.
@@ -201,6 +215,3 @@ fn check_pack(available: usize, index: usize, pack: &Pack) -> Result<(), ModelEr
     }
     Err(ModelError::Pack { pack: index, views: views.clone(), times, available })
 }
-
-#[cfg(test)]
-mod tests;

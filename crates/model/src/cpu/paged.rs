@@ -208,7 +208,8 @@ mod tests {
         for (row, table) in tables.iter().enumerate() {
             cache.write(0, table, 0, &numbers(800 * 48, row), &numbers(800 * 48, row + 9));
         }
-        let query = |row: usize| Queries { queries: &queries[row], cache: cache.row(0, &tables[row]), length: 790 - row };
+        let query =
+            |row: usize| Queries { queries: &queries[row], cache: cache.row(0, &tables[row]), length: 790 - row };
         let mut together = vec![0.0; 4 * 96];
         attend_tokens(heads, &[query(0), query(1), query(2), query(3)], &mut together);
         for row in 0..4 {

@@ -62,13 +62,23 @@ fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 /// The dot product.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    sum_of(a, b, #[inline(always)] |a, b| a * b)
+    sum_of(
+        a,
+        b,
+        #[inline(always)]
+        |a, b| a * b,
+    )
 }
 
 /// The sum.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
-    sum_of(x, x, #[inline(always)] |x, _| x)
+    sum_of(
+        x,
+        x,
+        #[inline(always)]
+        |x, _| x,
+    )
 }
 
 /// The sum of squares.

@@ -37,9 +37,8 @@ impl Pictures {
         let options = &conversation["options"];
         let max_slices = options["max_slice_nums"].as_u64().map_or(settings.max_slices, |slices| slices as u32);
         let mut pictures = Self { views: Vec::new(), packs: Vec::new() };
-        let cut: Vec<Vec<usize>> = names(conversation)
-            .map(|name| pictures.cut(&frame(&folder.join(name)), max_slices, settings))
-            .collect();
+        let cut: Vec<Vec<usize>> =
+            names(conversation).map(|name| pictures.cut(&frame(&folder.join(name)), max_slices, settings)).collect();
         let groups = match options["temporal_ids"].as_array() {
             Some(groups) => groups.iter().map(times).collect(),
             None => vec![vec![-1]; cut.len()],

@@ -77,11 +77,7 @@ pub(super) fn blocks(x: &[f32], width: usize, most: usize, layout: &Layout, unit
         let (start, end) = (rows * index / count, rows * (index + 1) / count);
         Block::new(&x[start * width..end * width], end - start, layout, units)
     };
-    if x.len() < PAYS {
-        (0..count).map(pack).collect()
-    } else {
-        (0..count).into_par_iter().map(pack).collect()
-    }
+    if x.len() < PAYS { (0..count).map(pack).collect() } else { (0..count).into_par_iter().map(pack).collect() }
 }
 
 #[cfg(test)]

@@ -28,16 +28,8 @@ impl Codes for Nibbles {
     const DEPTH: usize = 8;
     /// A nibble is converted where it stands, 4 bits higher than its neighbour: that saves the shift. The top one would
     /// reach the sign, so it is shifted after all.
-    const UNITS: &'static [f32] = &[
-        1.0,
-        1.0 / 16.0,
-        1.0 / 256.0,
-        1.0 / 4_096.0,
-        1.0 / 65_536.0,
-        1.0 / 1_048_576.0,
-        1.0 / 16_777_216.0,
-        1.0,
-    ];
+    const UNITS: &'static [f32] =
+        &[1.0, 1.0 / 16.0, 1.0 / 256.0, 1.0 / 4_096.0, 1.0 / 65_536.0, 1.0 / 1_048_576.0, 1.0 / 16_777_216.0, 1.0];
 
     #[inline(always)]
     fn value<S: Lanes>(simd: S, row: &[Line], index: usize, depth: usize) -> S::Floats {

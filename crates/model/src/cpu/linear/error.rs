@@ -34,7 +34,9 @@ pub enum LinearError {
         expected: usize,
     },
     /// A quantised weight of a form for which there is no product.
-    #[error("a quantised weight of {bits} bits, {inputs} inputs in groups of {group} and {outputs} outputs cannot be used")]
+    #[error(
+        "a quantised weight of {bits} bits, {inputs} inputs in groups of {group} and {outputs} outputs cannot be used"
+    )]
     Form {
         /// Bits of a code.
         bits: u32,

@@ -2,8 +2,8 @@
 
 use pulp::NullaryFnOnce;
 
-use super::codes::Codes;
 use super::activations::Block;
+use super::codes::Codes;
 use super::kernel::{self, Job};
 use super::line::{Line, part, part_mut};
 

@@ -137,23 +137,24 @@ fn transpose<const B: usize>(
     first: usize,
     tile: &mut Tile,
     finite: impl Fn(&[u8; B]) -> bool,
-) -> Result<(), usize>
-where
-    [u8; B]: bytemuck::Pod,
-{
+) -> Result<(), usize> {
     let (numbers, _) = bytes.as_chunks::<B>();
     let rows = numbers[first * inputs..].chunks_exact(inputs).take(TILE);
     let lines = B * TILE / size_of::<Line>();
-    for start in (0..inputs).step_by(STEP) {
+    let mut square = [[[0; B]; TILE]; STEP];
+    for (step, codes) in tile.codes.chunks_mut(STEP * lines).enumerate() {
         for (column, row) in rows.clone().enumerate() {
-            let numbers = &row[start..inputs.min(start + STEP)];
+            let numbers = &row[step * STEP..inputs.min((step + 1) * STEP)];
             if !numbers.iter().all(&finite) {
                 return Err(first + column);
             }
-            for (codes, number) in tile.codes[start * lines..].chunks_exact_mut(lines).zip(numbers) {
-                let line = bytemuck::cast_mut::<[u32; 16], [u8; 64]>(&mut codes[column * B / 64].0);
-                line[column * B % 64..][..B].copy_from_slice(number);
+            for (square, &number) in square.iter_mut().zip(numbers) {
+                square[column] = number;
             }
+        }
+        for (line, bytes) in codes.iter_mut().zip(square.as_flattened().as_flattened().chunks_exact(size_of::<Line>()))
+        {
+            bytemuck::cast_slice_mut::<u32, u8>(&mut line.0).copy_from_slice(bytes);
         }
     }
     Ok(())

@@ -46,10 +46,10 @@ struct Reference {
 impl Reference {
     fn gptq(weight: &Gptq<'_>) -> Reference {
         let weights = weight.dequantise();
-        let scale = |n, k| weight.scales[weight.group_of(k) * weight.n + n].to_f32().abs();
-        let scales = (0..weight.n).flat_map(|n| (0..weight.k).map(move |k| scale(n, k)));
+        let scale = |n: usize, k: usize| weight.scales[weight.group_of(k) * weight.n + n].to_f32().abs();
+        let places = (0..weight.n).flat_map(|n| (0..weight.k).map(move |k| (n, k)));
         let half = (1 << (weight.bits - 1)) as f32;
-        let sizes = weights.iter().zip(scales).map(|(weight, scale)| weight.abs() + half * scale).collect();
+        let sizes = weights.iter().zip(places).map(|(weight, (n, k))| weight.abs() + half * scale(n, k)).collect();
         Reference { inputs: weight.k, weights, sizes, bias: vec![0.0; weight.n] }
     }
 
@@ -146,7 +146,9 @@ fn awkward_sides_of_quantised_weights_equal_the_reference() {
 #[test]
 fn awkward_sides_of_dense_weights_equal_the_reference() {
     for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
-        for (inputs, outputs) in [(1, 1), (3, 64), (37, 1), (388, 65), (588, 1152), (1152, 388), (4304, 130), (129, 127)] {
+        for (inputs, outputs) in
+            [(1, 1), (3, 64), (37, 1), (388, 65), (588, 1152), (1152, 388), (4304, 130), (129, 127)]
+        {
             check_dense(dtype, inputs, outputs, &[1, 2, 5, 31]);
         }
     }
@@ -167,7 +169,8 @@ fn an_activation_a_hundred_times_the_others_costs_no_precision() {
             .map(|w| w.iter().zip(&x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum())
             .collect();
         let norm = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|n| n * n).sum::<f64>().sqrt();
-        let error = norm(&mut exact.iter().zip(&found).map(|(e, &f)| e - f64::from(f))) / norm(&mut exact.iter().copied());
+        let error =
+            norm(&mut exact.iter().zip(&found).map(|(e, &f)| e - f64::from(f))) / norm(&mut exact.iter().copied());
         assert!(error < 1e-6, "{path:?}: {error:e}");
     }
 }
@@ -293,7 +296,9 @@ fn quantised_parts_that_do_not_fit_are_refused() {
         damage(&mut weight);
         assert!(matches!(Linear::load(&Source::Gptq(weight)), Err(LinearError::Length { .. })));
     }
-    for damage in [(|weight| weight.bits = 3) as Damage, |weight| weight.group = 0, |weight| weight.n = 0, |weight| weight.k = 0] {
+    for damage in
+        [(|weight| weight.bits = 3) as Damage, |weight| weight.group = 0, |weight| weight.n = 0, |weight| weight.k = 0]
+    {
         let mut weight = gptq(&SPEC);
         damage(&mut weight);
         assert!(matches!(Linear::load(&Source::Gptq(weight)), Err(LinearError::Form { .. })));

@@ -5,8 +5,8 @@ use std::arch::x86_64::{__m256, __m256i, __m512, __m512i};
 use pulp::x86::{V3, V4};
 use pulp::{NullaryFnOnce, cast};
 
-use super::codes::Codes;
 use super::activations::Block;
+use super::codes::Codes;
 use super::kernel::{self, Job};
 use super::lanes::{Lanes, SUBNORMAL, shapes};
 use super::line::{Line, part, part_mut};
