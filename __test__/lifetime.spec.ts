@@ -106,10 +106,12 @@ test('n2_models_in_the_main_thread_and_four_workers', async (t) => {
     `
     const model = await load('demo')
     const started = [start({ endless: true }), start({ close: true }), start({}), start({ close: true })]
-    for (const worker of started) console.log((await once(worker, 'message'))[0])
+    const answers = started.map((worker) => once(worker, 'message'))
+    const ends = started.map((worker) => once(worker, 'exit'))
+    for (const answer of answers) console.log((await answer)[0])
     await once(started[0], 'message')
     console.log('terminated', await started[0].terminate())
-    for (const worker of started.slice(1)) if (worker.threadId > 0) await once(worker, 'exit')
+    for (const end of ends) await end
     console.log((await model.chat(question, GREEDY)).text)
     await model.close()
   `,
@@ -125,13 +127,10 @@ test('n2_a_model_in_a_worker_only', async (t) => {
     `
     for (const data of [{}, { close: true }, { endless: true }]) {
       const worker = start(data)
+      const end = once(worker, 'exit')
       console.log((await once(worker, 'message'))[0])
-      if (data.endless) {
-        await once(worker, 'message')
-        await worker.terminate()
-      } else {
-        await once(worker, 'exit')
-      }
+      if (data.endless) await once(worker, 'message').then(() => worker.terminate())
+      await end
     }
     console.log('done')
   `,
@@ -147,7 +146,7 @@ test('n2_the_process_exits_while_workers_generate', async (t) => {
     const { code, signal, stderr } = await withWorkers(
       `
       const started = [start({ endless: true }), start({ endless: true })]
-      for (const worker of started) await once(worker, 'message')
+      await Promise.all(started.map((worker) => once(worker, 'message')))
       await once(started[1], 'message')
       process.exit(7)
     `,
@@ -196,9 +195,10 @@ test('n6_forgotten_models_and_streams_free_their_memory', async (t) => {
     }
     for (let i = 0; i < 5; i++) await once().then(collect)
     const before = process.memoryUsage().rss
-    for (let i = 0; i < 20; i++) await once().then(collect)
+    for (let i = 0; i < 30; i++) await once().then(collect)
     const grown = (process.memoryUsage().rss - before) / 2 ** 20
-    console.log(grown < 60 ? 'flat' : 'grown by ' + grown + ' MiB in 20 models')
+    // One model has 8 MiB of weights and 48 to 96 of keys and values, and memory is given back a little late.
+    console.log(grown < 120 ? 'flat' : 'grown by ' + grown + ' MiB in 30 models')
     process.exit(0)
     `,
     ['--expose-gc'],

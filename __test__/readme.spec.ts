@@ -7,7 +7,7 @@ import { node, root } from './helpers.js'
 
 const folder = join(root, 'target', 'readme')
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
-const programs = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, text]) => text ?? '')
+const programs = [...readme.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, text]) => text ?? '')
 
 /** What a program says that it prints: the comments behind its `console.log` lines, cut where they are cut. */
 function promised(text: string): string[] {
@@ -22,7 +22,7 @@ test.before(() => {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   for (const [index, text] of programs.entries()) writeFileSync(join(folder, `${index}.ts`), text)
-  const options = { noEmit: true, rootDir: root, outDir: folder, noUnusedLocals: false }
+  const options = { noEmit: true, rootDir: root, outDir: join(root, 'target', 'types'), noUnusedLocals: false }
   writeFileSync(
     join(folder, 'tsconfig.json'),
     JSON.stringify({ extends: '../../tsconfig.json', compilerOptions: options, include: ['.'] }),

@@ -42,7 +42,7 @@ async function main(args: string[]): Promise<number> {
   try {
     if (args.length === 0) karst.outputHelp()
     else await karst.parseAsync(args, { from: 'user' })
-    return 0
+    return Number(process.exitCode ?? 0)
   } catch (error) {
     // The parser has said what is wrong, or shown the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE

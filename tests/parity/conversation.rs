@@ -18,9 +18,13 @@ pub fn prompt_text(row: &Value) -> String {
         add_generation_prompt: row["add_generation_prompt"].as_bool().unwrap_or(false),
     };
     let text = |segment: Segment| match segment {
+        Segment::Control(token) => token.text().to_owned(),
         Segment::Scaffold(text) => text.to_owned(),
         Segment::Text(text) => text,
-        Segment::Visual(layout) => placeholder(layout.image_id, layout.grid),
+        Segment::Visual(layouts) => {
+            let places: Vec<_> = layouts.iter().map(|layout| placeholder(layout.image_id, layout.grid)).collect();
+            places.join("\n")
+        }
     };
     render(&conversation).into_iter().map(text).collect()
 }

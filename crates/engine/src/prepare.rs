@@ -74,7 +74,7 @@ impl Front {
             ids: prompt.ids.into(),
             places: starts.zip(patches).map(|(start, patches)| PackPlace { start, patches }).collect(),
             visuals,
-            max_tokens: request.options.max_tokens.min(room),
+            max_tokens: request.options.max_tokens.clamp(1, room),
             seed: request.options.sampling.seed.unwrap_or_else(new_seed),
             options: request.options.clone(),
         })

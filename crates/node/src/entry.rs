@@ -51,7 +51,9 @@ where
 fn error(env: Env, failure: &Failure) -> Error {
     let made = env.create_error(Error::from_reason(&failure.message)).and_then(|mut object| {
         object.set("code", failure.code.name())?;
-        object.set("hint", failure.hint.as_deref())?;
+        if let Some(hint) = &failure.hint {
+            object.set("hint", hint)?;
+        }
         Ok(Error::from(object.to_unknown()))
     });
     // Without memory for an error object there is still the message.

@@ -34,7 +34,7 @@ fn p5_a_prompt_of_the_context_less_one_is_answered_with_one_token() {
 #[test]
 fn a3_max_tokens_is_clamped_to_the_rest_of_the_context() {
     let need = prompt_tokens(&ask("Go on", vec![], 1));
-    for (asked, said) in [(1, 1), (19, 19), (20, 20), (21, 20), (usize::MAX, 20)] {
+    for (asked, said) in [(0, 1), (1, 1), (19, 19), (20, 20), (21, 20), (usize::MAX, 20)] {
         let answer = world_of(need + 20).ask(ask("Go on", vec![], asked)).finished();
         assert_eq!((answer.ids.len(), answer.finish_reason), (said, FinishReason::Length), "{asked} asked");
     }

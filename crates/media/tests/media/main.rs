@@ -1,5 +1,7 @@
 //! Promises of the crate, kept on pictures made on the spot. Rows of the incident list are named in the tests' names.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as the tests do")]
+
 mod animated;
 mod bombs;
 mod budget;

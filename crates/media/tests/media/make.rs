@@ -1,10 +1,14 @@
 //! Makes pictures: with the image library's encoders where they can, by hand where a field must be wrong or rare.
 
+mod flat_jpeg;
+
 use std::io::Cursor;
 
 use image::codecs::{jpeg, webp};
 use image::{DynamicImage, ImageEncoder, ImageFormat, RgbImage};
 use karst_contract::Frame;
+
+pub use flat_jpeg::FlatJpeg;
 
 /// An RGB picture in which no row, column or channel equals its neighbour.
 pub fn gradient(width: u32, height: u32) -> Frame {
@@ -71,6 +75,11 @@ pub fn webp_with_exif(frame: &Frame, exif: Vec<u8>) -> Vec<u8> {
 
 /// A TIFF of uncompressed 8-bit RGB in one strip, with further tags.
 pub fn tiff_of(frame: &Frame, more: &[(u16, u16, u32, u32)]) -> Vec<u8> {
+    tiff(&tags_of(frame, more), frame.rgb())
+}
+
+/// The tags of [`tiff_of`], with further ones.
+pub fn tags_of(frame: &Frame, more: &[(u16, u16, u32, u32)]) -> Vec<(u16, u16, u32, u32)> {
     let (width, height) = (frame.width(), frame.height());
     let mut tags = vec![
         (256, 4, 1, width),
@@ -86,22 +95,35 @@ pub fn tiff_of(frame: &Frame, more: &[(u16, u16, u32, u32)]) -> Vec<u8> {
     tags.retain(|tag| !more.iter().any(|other| other.0 == tag.0));
     tags.extend(more);
     tags.sort_unstable();
-    tiff(&tags, frame.rgb())
+    tags
 }
 
 /// A little-endian TIFF: header, `data` at offset 8, then one directory of (tag, type, count, value).
 pub fn tiff(tags: &[(u16, u16, u32, u32)], data: &[u8]) -> Vec<u8> {
-    let mut bytes = b"II*\0".to_vec();
-    bytes.extend((8 + data.len() as u32).to_le_bytes());
-    bytes.extend(data);
-    bytes.extend((tags.len() as u16).to_le_bytes());
-    for &(tag, kind, count, value) in tags {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(kind.to_le_bytes());
-        bytes.extend(count.to_le_bytes());
-        bytes.extend(value.to_le_bytes());
+    tiff_in(false, false, tags, data)
+}
+
+/// The same in either byte order and, with `big`, as a BigTIFF, whose data begin at offset 16.
+pub fn tiff_in(big_endian: bool, big: bool, tags: &[(u16, u16, u32, u32)], data: &[u8]) -> Vec<u8> {
+    let number = |value: u64, bytes: usize| {
+        let digits = value.to_le_bytes();
+        if big_endian { digits[..bytes].iter().rev().copied().collect() } else { digits[..bytes].to_vec() }
+    };
+    let (wide, start) = if big { (8, 16) } else { (4, 8) };
+    let mut bytes = if big_endian { b"MM".to_vec() } else { b"II".to_vec() };
+    bytes.extend(number(if big { 43 } else { 42 }, 2));
+    if big {
+        bytes.extend([number(8, 2), number(0, 2)].concat());
     }
-    bytes.extend([0; 4]);
+    bytes.extend(number(start + data.len() as u64, wide));
+    bytes.extend(data);
+    bytes.extend(number(tags.len() as u64, if big { 8 } else { 2 }));
+    for &(tag, kind, count, value) in tags {
+        let mut field = number(u64::from(value), if kind == 3 { 2 } else { 4 });
+        field.resize(wide, 0);
+        bytes.extend([number(tag.into(), 2), number(kind.into(), 2), number(count.into(), wide), field].concat());
+    }
+    bytes.extend(number(0, wide));
     bytes
 }
 
@@ -216,68 +238,6 @@ pub fn jpeg_segment(code: u8, data: &[u8]) -> Vec<u8> {
     bytes.extend((data.len() as u16 + 2).to_be_bytes());
     bytes.extend(data);
     bytes
-}
-
-/// A JPEG of flat 8 x 8 blocks: every block of component `k` has the value `values[k]`. One scan, and DC values only, so
-/// the same data serve as a baseline picture and as a progressive one.
-pub struct FlatJpeg<'a> {
-    pub sides: (u16, u16),
-    pub values: &'a [u8],
-    pub progressive: bool,
-    /// The transform in an Adobe segment.
-    pub adobe: Option<u8>,
-}
-
-impl FlatJpeg<'_> {
-    pub fn bytes(&self) -> Vec<u8> {
-        let (width, height) = self.sides;
-        let count = self.values.len() as u8;
-        let mut bytes = vec![0xff, 0xd8];
-        if let Some(transform) = self.adobe {
-            bytes.extend(jpeg_segment(0xee, &[b"Adobe\0\x64\0\0\0\0".as_slice(), &[transform]].concat()));
-        }
-        // A step of 8 in the DC value is a step of 1 in every sample of the block.
-        bytes.extend(jpeg_segment(0xdb, &[&[0], [8].repeat(64).as_slice()].concat()));
-        let components: Vec<u8> = (1..=count).flat_map(|id| [id, 0x11, 0]).collect();
-        let frame = [&[8], &height.to_be_bytes()[..], &width.to_be_bytes()[..], &[count], &components].concat();
-        bytes.extend(jpeg_segment(if self.progressive { 0xc2 } else { 0xc0 }, &frame));
-        // DC: lengths of 4 bits for the categories 0 to 8. AC: 1 bit for the end of the block.
-        bytes.extend(jpeg_segment(
-            0xc4,
-            &[&[0x00, 0, 0, 0, 9], [0; 12].as_slice(), &[0, 1, 2, 3, 4, 5, 6, 7, 8]].concat(),
-        ));
-        bytes.extend(jpeg_segment(0xc4, &[&[0x10, 1], [0; 15].as_slice(), &[0]].concat()));
-        let named: Vec<u8> = (1..=count).flat_map(|id| [id, 0]).collect();
-        let last = if self.progressive { 0 } else { 63 };
-        bytes.extend(jpeg_segment(0xda, &[&[count], named.as_slice(), &[0, last, 0]].concat()));
-        bytes.extend(self.coded());
-        bytes.extend([0xff, 0xd9]);
-        bytes
-    }
-
-    fn coded(&self) -> Vec<u8> {
-        let blocks = u32::from(self.sides.0).div_ceil(8) * u32::from(self.sides.1).div_ceil(8);
-        let mut bits = String::new();
-        for block in 0..blocks {
-            for &value in self.values {
-                let difference = if block == 0 { i32::from(value) - 128 } else { 0 };
-                let category = 32 - difference.unsigned_abs().leading_zeros();
-                bits += &format!("{category:04b}");
-                if category > 0 {
-                    let code = if difference < 0 { difference + (1 << category) - 1 } else { difference };
-                    bits += &format!("{code:0width$b}", width = category as usize);
-                }
-                if !self.progressive {
-                    bits.push('0');
-                }
-            }
-        }
-        while bits.len() % 8 != 0 {
-            bits.push('1');
-        }
-        let bytes = bits.as_bytes().chunks(8).map(|byte| u8::from_str_radix(str::from_utf8(byte).unwrap(), 2).unwrap());
-        bytes.flat_map(|byte| if byte == 0xff { vec![0xff, 0] } else { vec![byte] }).collect()
-    }
 }
 
 /// A RIFF chunk, padded to an even length.

@@ -155,15 +155,18 @@ fn i9_a_jpeg_without_a_part_is_refused() {
     let (frame, scan, end) = (at(0xc0), at(0xda), bytes.len() - 2);
     let without = |cut: std::ops::Range<usize>| [&bytes[..cut.start], &bytes[cut.end..]].concat();
     let second_frame = [&bytes[..frame], &bytes[frame..frame + 19], &bytes[frame..]].concat();
-    for (what, bytes) in [
-        ("scan", without(scan..end)),
-        ("coded data", without(scan + 14..end)),
-        ("frame header", without(frame..frame + 19)),
-        ("anything", vec![0xff, 0xd8, 0xff, 0xd9]),
-        ("only one frame header", second_frame),
+    for (problem, bytes) in [
+        ("only 0 of its 3 components have a scan", without(scan..end)),
+        ("a scan of 3 blocks has only 0 bytes", without(scan + 14..end)),
+        ("a scan comes before the frame header", without(frame..frame + 19)),
+        ("it has no frame header", vec![0xff, 0xd8, 0xff, 0xd9]),
+        ("it has two frame headers", second_frame),
     ] {
-        assert_refused(&bytes, Code::InvalidPicture, |cause| matches!(cause, Cause::Damaged { .. }));
-        assert!(!what.is_empty());
+        let error = refused(&bytes);
+        assert!(
+            matches!(&error.cause, Cause::Damaged { problem: found, .. } if found == problem),
+            "{problem}: {error}"
+        );
     }
     // One component of three has a scan.
     let mut one = without(scan..end);
@@ -189,4 +192,17 @@ fn i9_a_png_without_a_part_is_refused() {
     assert_refused(&short, Code::InvalidPicture, |cause| {
         matches!(cause, Cause::Damaged { .. } | Cause::CutShort { .. })
     });
+}
+
+#[test]
+fn tiffs_of_either_byte_order_and_offset_width_are_read() {
+    let frame = make::gradient(5, 3);
+    for (big_endian, big, start) in [(false, false, 8), (true, false, 8), (false, true, 16), (true, true, 16)] {
+        let tags = make::tags_of(&frame, &[(273, 4, 1, start)]);
+        let bytes = make::tiff_in(big_endian, big, &tags, frame.rgb());
+        assert_eq!(read(&bytes).unwrap(), frame, "big endian {big_endian}, BigTIFF {big}");
+        let doubled: Vec<_> = [&tags[..1], &tags].concat();
+        let error = refused(&make::tiff_in(big_endian, big, &doubled, frame.rgb()));
+        assert!(error.to_string().ends_with("its tag 256 stands there twice"), "{error}");
+    }
 }
