@@ -45,7 +45,9 @@ test('n8_a_binary_that_cannot_be_loaded_is_named_with_the_reason', async (t) => 
 test('n10_the_generated_files_are_those_of_the_sources', (t) => {
   for (const name of ['index.d.ts', 'index.js']) {
     const generated = readFileSync(join(root, 'target', 'binding', name), 'utf8')
-    t.is(readFileSync(join(root, name), 'utf8'), generated, `${name} is out of date: npm run build:native`)
+    // They were generated two folders further down.
+    const moved = generated.replaceAll("'../../karst.", "'./karst.")
+    t.true(readFileSync(join(root, name), 'utf8') === moved, `${name} is out of date: npm run build:native`)
   }
 })
 

@@ -54,7 +54,7 @@ test('a_damaged_checkpoint_is_told_so_and_the_next_one_loads', async (t) => {
     ['invalid_checkpoint', (folder) => truncateSync(join(folder, 'model.safetensors'), 4)],
     ['invalid_checkpoint', (folder) => writeFileSync(join(folder, 'model.safetensors'), Buffer.alloc(64, 255))],
     [
-      'unsupported_checkpoint',
+      'invalid_checkpoint',
       (folder) => {
         const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
         writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, hidden_size: 1e15 }))

@@ -24,7 +24,7 @@ export async function say(model: Model, messages: Message[], options: Options): 
       else stderr.write(dim(event.text, stderr))
     }
   } catch (error) {
-    stdout.write('\n')
+    if (last !== undefined) stdout.write('\n')
     if (error instanceof AbortError) return error.answer
     throw error
   }
