@@ -69,7 +69,7 @@ test('a_damaged_checkpoint_is_told_so_and_the_next_one_loads', async (t) => {
   }
   const empty = mkdtempSync(join(tmpdir(), 'karst-'))
   mkdirSync(join(empty, 'config.json'))
-  await refused(t, () => load(empty), 'model_not_found', /./)
+  await refused(t, () => load(empty), 'invalid_checkpoint', /config\.json/)
   rmSync(empty, { recursive: true })
   await using model = await load('demo')
   await stillRight(t, model)

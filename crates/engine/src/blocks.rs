@@ -34,7 +34,8 @@ impl Blocks {
 
     /// Takes a request's blocks back.
     pub fn give(&mut self, table: Table) {
-        self.free.extend(table.0.iter().rev());
+        let Table(ids) = table;
+        self.free.extend(ids.iter().rev());
     }
 
     /// How many blocks hold `tokens` positions.

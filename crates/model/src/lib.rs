@@ -9,11 +9,11 @@
 //! they share (the products with the weights) once, what they do not share (attention) apart. What a row gets does
 //! therefore not depend on its neighbours, to the last bit.
 //!
-//! ```no_run
+//! ```
 //! use karst_checkpoint::Checkpoint;
 //! use karst_model::cpu::{Logits, Model, Options, Row};
 //!
-//! let checkpoint = Checkpoint::open("models/demo".as_ref())?;
+//! let checkpoint = Checkpoint::open("../../models/demo".as_ref())?;
 //! let mut model = Model::load(&checkpoint, &Options::default(), &|_| {})?;
 //! let row = Row { blocks: &[0], past: 0, ids: &[1202, 803, 198], features: &[], logits: Logits::Last };
 //! let logits = model.forward(&[row])?;
@@ -22,9 +22,6 @@
 //! ```
 
 #![forbid(unsafe_code)]
-
-#[cfg(test)]
-extern crate self as karst_model; // what the tests share names the crate as its users do
 
 pub mod cpu;
 mod error;

@@ -177,3 +177,19 @@ fn a_pack_is_its_views_tower_and_resampler_in_turn() {
     assert_eq!(case.model.resample(&encoded).unwrap(), features.packs[0]);
     assert_eq!(features.bytes(), 4 * features.packs[0].len() as u64);
 }
+
+/// The reference's other way of resampling lets a longer picture change a clip's features; it is kept only where asked for.
+#[test]
+fn features_depend_on_neighbours_only_where_the_checkpoint_does_not_resample_in_a_batch() {
+    for folder in checkpoints() {
+        let case = Case::open(&folder);
+        let conversations = json(&case.folder.join("expected.json"));
+        let pictures = Pictures::of(&conversations["mixed_image_video"], &case.folder, &case.settings);
+        let together = case.model.encode(&pictures.views, &pictures.packs).unwrap();
+        let mut clip = pictures.packs[1].clone();
+        clip.views.iter_mut().for_each(|view| *view -= 1);
+        let alone = case.model.encode(&pictures.views[1..], &[clip]).unwrap();
+        let batched = json(&folder.join("config.json"))["batch_3d_resampler"] != false;
+        assert_eq!(together.packs[1] == alone.packs[0], batched, "{}", folder.display());
+    }
+}

@@ -6,11 +6,11 @@ use karst_contract::{Message, Part, Request, Role};
 use karst_prompt::{Content, Conversation, Role as Speaker, Thinking, Turn};
 use karst_vision_input::Layout;
 
-use super::visuals::Visuals;
+use super::visuals::{PlannedPart, Visuals};
 
 /// The conversation, with each picture's and clip's layouts in its place.
 pub(super) fn of(request: &Request, visuals: &Visuals) -> Conversation {
-    let mut layouts: VecDeque<Vec<Layout>> = visuals.parts.iter().map(|part| part.layouts()).collect();
+    let mut layouts: VecDeque<Vec<Layout>> = visuals.parts.iter().map(PlannedPart::layouts).collect();
     Conversation {
         turns: request.messages.iter().map(|message| turn(message, &mut layouts)).collect(),
         tools: Vec::new(),

@@ -11,6 +11,7 @@ use super::load;
 use super::resampler::{Encoded, Resampler};
 use super::row::{Limits, Row};
 use super::tower::Tower;
+use super::unbatched;
 use crate::ModelError;
 
 /// How a model is loaded.
@@ -27,8 +28,8 @@ pub struct Options {
 /// A model that is ready to run.
 pub struct Model {
     threads: ThreadPool,
-    pub(super) tower: Tower,
-    pub(super) resampler: Resampler,
+    tower: Tower,
+    resampler: Resampler,
     decoder: Decoder,
     cache: Cache,
     /// Whether the checkpoint resamples all packs in a batch.
@@ -118,17 +119,15 @@ impl Model {
 
     fn encode_pack(&self, views: &[View], index: usize, pack: &Pack) -> Result<Vec<f32>, ModelError> {
         check_pack(views.len(), index, pack)?;
-        let features = match views.iter().map(View::count).max() {
-            // Without padding both ways are the same.
-            Some(length)
-                if !self.batched
-                    && pack.views.len() > 1
-                    && pack.views.iter().any(|&view| views[view].count() < length) =>
-            {
-                self.threads.install(|| self.encode_unbatched(views, pack, length))?
-            }
-            _ => self.encode_batched(views, pack)?,
-        };
+        let time = |i: usize| pack.times.as_ref().map(|times| times[i]);
+        let frames: Vec<_> = pack.views.iter().enumerate().map(|(i, &view)| (&views[view], time(i))).collect();
+        let length = views.iter().map(View::count).max().unwrap_or(0);
+        // Where nothing is padded, and where there is one frame, both ways are the same.
+        let batched = self.batched || frames.len() == 1 || frames.iter().all(|(view, _)| view.count() == length);
+        let features = self.threads.install(|| match batched {
+            true => self.encode_batched(&frames),
+            false => unbatched::encode(&self.tower, &self.resampler, &frames, length),
+        })?;
         if features.iter().all(|number| number.is_finite()) {
             Ok(features)
         } else {
@@ -136,17 +135,15 @@ impl Model {
         }
     }
 
-    fn encode_batched(&self, views: &[View], pack: &Pack) -> Result<Vec<f32>, ModelError> {
-        let views: Vec<View> = pack.views.iter().map(|&view| views[view].clone()).collect();
-        let patches = self.tower(&views)?;
-        let time = |i: usize| pack.times.as_ref().map(|times| times[i]);
-        let encoded = |(i, view): (usize, &View)| Encoded {
+    fn encode_batched(&self, frames: &[(&View, Option<u32>)]) -> Result<Vec<f32>, ModelError> {
+        let patches = frames.iter().map(|(view, _)| self.tower.forward(view)).collect::<Result<Vec<_>, _>>()?;
+        let encoded = frames.iter().zip(&patches).map(|(&(view, time), patches)| Encoded {
             rows: view.rows,
             columns: view.columns,
-            patches: &patches[i],
-            time: time(i),
-        };
-        self.resample(&views.iter().enumerate().map(encoded).collect::<Vec<_>>())
+            patches,
+            time,
+        });
+        self.resampler.forward(&encoded.collect::<Vec<_>>())
     }
 
     /// Appends the rows' chunks to the cache and returns the logits [V] of every wanted position, row by row.

@@ -45,20 +45,31 @@ impl Resampler {
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         for view in views {
             self.check(view)?;
-            let mut x = product(view.patches, &self.kv);
-            self.kv_norm.apply(&mut x);
+            let mut x = self.project(view.patches);
             values.extend(product(&x, &self.value));
             self.add_positions(view, &mut x);
             keys.extend(product(&x, &self.key));
         }
-        let hidden = self.width();
-        let heads = Heads { queries: self.heads, keys: self.heads, width: hidden / self.heads };
+        self.attend(keys, values)
+    }
+
+    /// Patches [P, Hv] in the decoder's width, normed: the values, and the keys without their positions.
+    pub(crate) fn project(&self, patches: &[f32]) -> Vec<f32> {
+        let mut x = product(patches, &self.kv);
+        self.kv_norm.apply(&mut x);
+        x
+    }
+
+    /// From projected keys and values [S, H], in any order, to features [Q, H].
+    pub(crate) fn attend(&self, keys: Vec<f32>, values: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+        let heads = Heads { queries: self.heads, keys: self.heads, width: self.width() / self.heads };
         let mut x = product(&attend(heads, self.queries.clone(), keys, values, None)?, &self.output);
         self.norm.apply(&mut x);
         Ok(product(&x, &self.projection))
     }
 
-    fn width(&self) -> usize {
+    /// H.
+    pub(crate) fn width(&self) -> usize {
         self.kv.outputs()
     }
 
@@ -71,9 +82,9 @@ impl Resampler {
         Ok(())
     }
 
-    /// A position's first half depends on the column alone and its second on the row alone, so that `rows + columns` vectors
+    /// Adds positions to the patches of a view, which `keys` [P, H] begins with. A position's first half depends on the column alone and its second on the row alone, so that `rows + columns` vectors
     /// serve the whole grid.
-    fn add_positions(&self, view: &Encoded<'_>, keys: &mut [f32]) {
+    pub(crate) fn add_positions(&self, view: &Encoded<'_>, keys: &mut [f32]) {
         let (hidden, half) = (self.width(), self.width() / 2);
         let columns: Vec<_> = (0..view.columns).map(|column| position::spatial(0, column, hidden)).collect();
         let rows: Vec<_> = (0..view.rows).map(|row| position::spatial(row, 0, hidden)).collect();

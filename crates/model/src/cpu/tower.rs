@@ -38,10 +38,26 @@ pub(crate) struct EncoderLayer {
 impl Tower {
     /// One view's patches -> [P, Hv].
     pub(crate) fn forward(&self, view: &View) -> Result<Vec<f32>, ModelError> {
+        let x = self.embed(view)?;
+        let real = x.len();
+        self.encode(x, real)
+    }
+
+    /// The same with a patch of padding after the view's own: [P + 1, Hv]. It sees them, but they do not see it. However many
+    /// there are, all padding is alike.
+    pub(crate) fn forward_padded(&self, view: &View) -> Result<Vec<f32>, ModelError> {
         let mut x = self.embed(view)?;
+        let real = x.len();
+        x.extend(product(&vec![0.0; self.patch.inputs()], &self.patch));
+        add_scaled(&mut x[real..], 1.0, &self.positions);
+        self.encode(x, real)
+    }
+
+    /// The encoder over embedded patches, of which the first `real` numbers are seen.
+    fn encode(&self, mut x: Vec<f32>, real: usize) -> Result<Vec<f32>, ModelError> {
         let heads = Heads { queries: self.heads, keys: self.heads, width: self.width() / self.heads };
         for layer in &self.layers {
-            layer.forward(heads, &mut x)?;
+            layer.forward(heads, &mut x, real)?;
         }
         self.norm.apply(&mut x);
         Ok(x)
@@ -53,7 +69,7 @@ impl Tower {
 
     /// Patches and their positions. A grid of other sides than the table's is laid over it, so that positions are spread
     /// rather than cut.
-    pub(crate) fn embed(&self, view: &View) -> Result<Vec<f32>, ModelError> {
+    fn embed(&self, view: &View) -> Result<Vec<f32>, ModelError> {
         let (patches, found) = (view.rows as usize * view.columns as usize, view.patches().len());
         if patches == 0 || found != patches * self.patch.inputs() {
             return Err(ModelError::View { rows: view.rows, columns: view.columns, patch: self.patch.inputs(), found });
@@ -76,9 +92,10 @@ impl Tower {
 }
 
 impl EncoderLayer {
-    fn forward(&self, heads: Heads, x: &mut [f32]) -> Result<(), ModelError> {
+    fn forward(&self, heads: Heads, x: &mut [f32], real: usize) -> Result<(), ModelError> {
         let normed = self.attention_norm.of(x);
-        let [query, key, value] = [&self.query, &self.key, &self.value].map(|weight| product(&normed, weight));
+        let query = product(&normed, &self.query);
+        let [key, value] = [&self.key, &self.value].map(|weight| product(&normed[..real], weight));
         add(x, &product(&attend(heads, query, key, value, None)?, &self.output));
         let mut hidden = product(&self.mlp_norm.of(x), &self.up);
         gelu(&mut hidden, self.up.outputs());

@@ -64,7 +64,7 @@ impl Codes for Half {
 
     #[inline(always)]
     fn value<S: Lanes>(simd: S, row: &[Line], index: usize, _: usize) -> S::Floats {
-        simd.from_f16(simd.halves(row, index))
+        simd.widen_f16(simd.halves(row, index))
     }
 }
 
@@ -79,7 +79,7 @@ impl Codes for Brain {
 
     #[inline(always)]
     fn value<S: Lanes>(simd: S, row: &[Line], index: usize, _: usize) -> S::Floats {
-        simd.from_bf16(simd.halves(row, index))
+        simd.widen_bf16(simd.halves(row, index))
     }
 }
 

@@ -150,11 +150,11 @@ fn accumulate<S: Lanes, C: Codes, const R: usize, const V: usize>(
     let mut sums = [[simd.splat(0.0); V]; R];
     let (x, _) = x.as_chunks::<R>();
     for (row, x) in codes.chunks_exact(C::LINES).zip(x.chunks_exact(C::DEPTH)) {
-        for depth in 0..C::DEPTH {
+        for (depth, x) in (0..C::DEPTH).zip(x) {
             if R < V {
-                few_rows::<S, C, R, V>(simd, row, first, depth, &x[depth], &mut sums);
+                few_rows::<S, C, R, V>(simd, row, first, depth, x, &mut sums);
             } else {
-                many_rows::<S, C, R, V>(simd, row, first, depth, &x[depth], &mut sums);
+                many_rows::<S, C, R, V>(simd, row, first, depth, x, &mut sums);
             }
         }
     }
@@ -218,16 +218,16 @@ fn finish<S: Lanes, const R: usize, const V: usize>(
 ) {
     let group = job.layout.segments[segment].group;
     let x = block.sums(segment);
-    for column in 0..V {
-        let index = first + column;
-        let weigh = weigh(simd, job, group, index);
-        for row in 0..R {
-            let place = row * (TILE / S::WIDTH) + index;
-            let (sum, total) = (sums[row][column], simd.load(totals, place));
-            let total = match weigh {
-                Some((scale, minus)) => {
-                    simd.multiply_add(scale, simd.multiply_add(minus, simd.splat(x[row]), sum), total)
-                }
+    let mut weighs = [None; V];
+    for (column, weigh) in weighs.iter_mut().enumerate() {
+        *weigh = scale_and_zero(simd, job, group, first + column);
+    }
+    for (row, (sums, &x)) in sums.iter().zip(x).enumerate() {
+        for (column, (&sum, weigh)) in sums.iter().zip(&weighs).enumerate() {
+            let place = row * (TILE / S::WIDTH) + first + column;
+            let total = simd.load(totals, place);
+            let total = match *weigh {
+                Some((scale, minus)) => simd.multiply_add(scale, simd.multiply_add(minus, simd.splat(x), sum), total),
                 None => simd.add(total, sum),
             };
             simd.store(totals, place, total);
@@ -238,7 +238,7 @@ fn finish<S: Lanes, const R: usize, const V: usize>(
 /// The scales and the negated zero points of a group, where there are groups. (No closures here: they would not be compiled
 /// for the instruction set.)
 #[inline(always)]
-fn weigh<S: Lanes>(simd: S, job: &Job<'_>, group: usize, index: usize) -> Option<(S::Floats, S::Floats)> {
+fn scale_and_zero<S: Lanes>(simd: S, job: &Job<'_>, group: usize, index: usize) -> Option<(S::Floats, S::Floats)> {
     let scales = job.tile.scales(group)?;
     let minus = match job.zeros {
         Zeros::All(zero) => simd.splat(-zero),
@@ -247,5 +247,5 @@ fn weigh<S: Lanes>(simd: S, job: &Job<'_>, group: usize, index: usize) -> Option
             simd.multiply_add(zeros, simd.splat(-1.0), simd.splat(centre))
         }
     };
-    Some((simd.from_f16(simd.halves(scales, index)), minus))
+    Some((simd.widen_f16(simd.halves(scales, index)), minus))
 }

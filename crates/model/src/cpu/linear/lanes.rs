@@ -48,9 +48,9 @@ pub(super) trait Lanes: Copy + Send + Sync {
     /// Signed words as numbers.
     fn convert(self, words: Self::Words) -> Self::Floats;
     /// The bits of finite IEEE half-precision numbers as numbers.
-    fn from_f16(self, words: Self::Words) -> Self::Floats;
+    fn widen_f16(self, words: Self::Words) -> Self::Floats;
     /// The bits of bfloat16 numbers as numbers.
-    fn from_bf16(self, words: Self::Words) -> Self::Floats;
+    fn widen_bf16(self, words: Self::Words) -> Self::Floats;
 
     /// Multiplies one block of rows with one segment of a tile, decoding each weight in a register.
     fn fused<C: Codes>(self, job: &Job<'_>, segment: usize, block: &Block, totals: &mut [Line]);
@@ -172,12 +172,12 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn from_f16(self, words: [u32; 4]) -> [f32; 4] {
+    fn widen_f16(self, words: [u32; 4]) -> [f32; 4] {
         words.map(widen)
     }
 
     #[inline(always)]
-    fn from_bf16(self, words: [u32; 4]) -> [f32; 4] {
+    fn widen_bf16(self, words: [u32; 4]) -> [f32; 4] {
         words.map(|word| f32::from_bits(word << 16))
     }
 

@@ -68,8 +68,7 @@ impl Reference {
                 let size = bias * bias + self.terms(&self.sizes, output, x).map(|term| term * term).sum::<f64>();
                 let error = (f64::from(found) - exact).abs() / size.sqrt().max(1e-30);
                 greatest = greatest.max(error);
-                // So written that NaN is over the bound.
-                over += usize::from(!(error <= BOUND));
+                over += usize::from(error.is_nan() || error > BOUND);
             }
         }
         (greatest, over)

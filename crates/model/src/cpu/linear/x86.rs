@@ -83,12 +83,12 @@ impl Lanes for V4 {
     }
 
     #[inline(always)]
-    fn from_f16(self, words: __m512i) -> __m512 {
+    fn widen_f16(self, words: __m512i) -> __m512 {
         self.avx512f._mm512_cvtph_ps(self.avx512f._mm512_cvtepi32_epi16(words))
     }
 
     #[inline(always)]
-    fn from_bf16(self, words: __m512i) -> __m512 {
+    fn widen_bf16(self, words: __m512i) -> __m512 {
         cast(self.avx512f._mm512_slli_epi32::<16>(words))
     }
 
@@ -169,7 +169,7 @@ impl Lanes for V3 {
     /// F16C is not among the instructions of the token, so the exponent is rebiased by hand, as in the portable path: the
     /// sign of `magnitude - 2^23` tells a subnormal, which `blendv` reads.
     #[inline(always)]
-    fn from_f16(self, words: __m256i) -> __m256 {
+    fn widen_f16(self, words: __m256i) -> __m256 {
         let shifted = self.avx2._mm256_slli_epi32::<13>(words);
         let magnitude = self.and(shifted, 0x7fff << 13);
         let normal = self.avx2._mm256_add_epi32(magnitude, cast([112u32 << 23; 8]));
@@ -181,7 +181,7 @@ impl Lanes for V3 {
     }
 
     #[inline(always)]
-    fn from_bf16(self, words: __m256i) -> __m256 {
+    fn widen_bf16(self, words: __m256i) -> __m256 {
         cast(self.avx2._mm256_slli_epi32::<16>(words))
     }
 
