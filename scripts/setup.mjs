@@ -69,6 +69,16 @@ export function run(program, ...args) {
   if (result.status !== 0) throw new SetupError(`${[program, ...args].join(' ')} failed; what it said stands above.`)
 }
 
+/**
+ * Options with which cargo builds into the folder of the addon: the binding's builder always names the target, and what is built
+ * without a name goes elsewhere, so that every dependency would be compiled twice.
+ */
+export function target() {
+  const { stdout } = spawnSync('rustc', ['-vV'], { cwd: root, encoding: 'utf8' })
+  const host = /^host: (\S+)$/m.exec(stdout ?? '')?.[1]
+  return host ? ['--target', host] : []
+}
+
 function npm(...args) {
   // The npm that runs this script, or else the one on the path, which is a batch file on Windows.
   const self = process.env.npm_execpath

@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { duration, root, SetupError, setUp } from './setup.mjs'
+import { duration, root, SetupError, setUp, target } from './setup.mjs'
 
 const bin = (name) => join(root, 'node_modules', '.bin', process.platform === 'win32' ? `${name}.cmd` : name)
 
@@ -12,10 +12,13 @@ const STEPS = [
   { name: 'biome', command: [bin('biome'), 'check'] },
   { name: 'types', command: [bin('tsc'), '--project', '__test__'] },
   { name: 'fmt', command: ['cargo', 'fmt', '--check'] },
-  { name: 'clippy', command: ['cargo', 'clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'] },
+  {
+    name: 'clippy',
+    command: ['cargo', 'clippy', '--release', ...target(), '--workspace', '--all-targets', '--', '-D', 'warnings'],
+  },
   {
     name: 'cargo',
-    command: ['cargo', 'test', '--release', '--workspace', '--exclude', 'karst-node', '--no-fail-fast'],
+    command: ['cargo', 'test', '--release', ...target(), '--workspace', '--exclude', 'karst-node', '--no-fail-fast'],
     counts: (said) => [
       total(said, /^test result: .*? (\d+) passed/gm),
       total(said, /^test result: .*? (\d+) failed/gm),

@@ -1,5 +1,7 @@
 //! The shape of the workspace: dependencies run in one direction, and `unsafe` stays where it was put.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -59,9 +59,9 @@ fn open(folder: &Path, name: &str) -> Result<Subject, String> {
     let tokenizer = Tokenizer::from_bytes(checkpoint.tokenizer_json()).map_err(|error| error.to_string())?;
     let preprocessing = &checkpoint.config().preprocessing;
     let settings = Settings {
-        scale_resolution: preprocessing.scale_resolution as u32,
-        patch_size: preprocessing.patch_size as u32,
-        max_slices: preprocessing.max_slices as u32,
+        scale_resolution: preprocessing.scale_resolution,
+        patch_size: preprocessing.patch_size,
+        max_slices: preprocessing.max_slices,
     };
     let tensors = tensors::read(&folder.join("expected.safetensors"));
     Ok(Subject { name: name.to_owned(), model, tokenizer, settings, tensors })
@@ -84,7 +84,7 @@ impl Subject {
         let most = options["max_slice_nums"].as_u64().map_or(self.settings.max_slices, |most| most as u32);
         let files: Vec<&str> = pictures_of(case).collect();
         let groups: Vec<Vec<i64>> = match options["temporal_ids"].as_array() {
-            Some(groups) => groups.iter().map(|group| numbers(group)).collect(),
+            Some(groups) => groups.iter().map(numbers).collect(),
             None => vec![vec![-1]; files.len()],
         };
         let mut pictures = Pictures::default();

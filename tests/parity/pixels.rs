@@ -111,6 +111,7 @@ fn pixels(view: &View) -> Vec<u8> {
     rgb
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "values are made for the comparison")]
 pub fn equal<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, expected: T) -> Result<(), String> {
     if ours == expected { Ok(()) } else { Err(format!("{what}: {ours:?}, not {expected:?}")) }
 }

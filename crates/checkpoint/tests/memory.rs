@@ -56,6 +56,6 @@ fn absurd_numbers_fail_fast_and_without_allocation() {
     let (grown, took) = (peak() - before, start.elapsed());
     println!("{} MiB more, {took:?}", grown >> 20);
     // The largest file above has 8 MB, and the index of 200,000 names is made and read here.
-    assert!(grown < 192 << 20, "{} MiB", grown >> 20);
+    assert!(grown < 96 << 20, "{} MiB", grown >> 20);
     assert!(took < Duration::from_secs(20), "{took:?}");
 }

@@ -95,6 +95,7 @@ fn every_form_can_be_written_and_read() {
 #[test]
 fn layers_keep_the_size_of_what_passes_through_them() {
     for quantization in forms() {
+        let even = quantization.as_ref().is_none_or(|form| form.symmetric);
         let folder = written(&Spec { quantization, ..small() });
         let checkpoint = open(&folder).unwrap();
         for (layer, k, n) in common::linears(&checkpoint) {
@@ -104,7 +105,10 @@ fn layers_keep_the_size_of_what_passes_through_them() {
             };
             let square = weight.iter().map(|&weight| f64::from(weight).powi(2)).sum::<f64>() / n as f64;
             let expected = if layer == "llm.lm_head" { 9.0 } else { 1.0 };
-            assert!((square / expected - 1.0).abs() < 0.2, "{layer}: {square}");
+            assert!((square / expected - 1.0).abs() < 0.1, "{layer}: {square}");
+            // What all weights share would grow from layer to layer, and every prompt would get the same answer.
+            let shared = weight.iter().map(|&weight| f64::from(weight)).sum::<f64>() / n as f64;
+            assert!(shared.abs() < 0.5 || !even, "{layer}: {shared}");
             assert!(weight.iter().all(|weight| weight.is_finite()));
         }
         let factors = checkpoint.norm("llm.model.norm.weight", 128).unwrap();

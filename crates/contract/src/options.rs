@@ -442,12 +442,12 @@ mod tests {
         ];
         for row in TABLE {
             for value in &values {
-                let fits = match (row.kind, value) {
-                    (Kind::Bool, OptionValue::Bool(_)) => true,
-                    (Kind::Integer { .. } | Kind::Number { .. }, OptionValue::Number(_)) => true,
-                    (Kind::Strings, OptionValue::Text(_) | OptionValue::List(_)) => true,
-                    _ => false,
-                };
+                let fits = matches!(
+                    (row.kind, value),
+                    (Kind::Bool, OptionValue::Bool(_))
+                        | (Kind::Integer { .. } | Kind::Number { .. }, OptionValue::Number(_))
+                        | (Kind::Strings, OptionValue::Text(_) | OptionValue::List(_))
+                );
                 let parsed = parse(row.name, value.clone());
                 assert_eq!(parsed.is_ok(), fits, "{} = {value:?}", row.name);
             }

@@ -9,6 +9,8 @@
 //! error carries a stable `code` and often a `hint`, and nothing is kept that belongs to one environment only, so that workers
 //! may come and go.
 
+#![allow(clippy::needless_pass_by_value, reason = "N-API hands values over")]
+
 mod convert;
 mod entry;
 mod environment;

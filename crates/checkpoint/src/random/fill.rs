@@ -14,8 +14,8 @@ const LEVELS: usize = 4_096;
 pub(super) enum Fill {
     /// Zero bytes.
     Zeros,
-    /// Random bits: codes.
-    Bits,
+    /// Codes, of which the middle one is the mean.
+    Codes { bits: u32 },
     /// Numbers in their bytes, each equally likely.
     Numbers(Vec<[u8; 4]>, usize),
     /// The group of each input; shuffled, or in order.
@@ -57,7 +57,7 @@ impl Fill {
     fn block(&self, block: &mut [u8], random: &mut ChaCha8Rng) {
         match self {
             Self::Zeros | Self::Groups { .. } => block.fill(0),
-            Self::Bits => random.fill_bytes(block),
+            Self::Codes { bits } => codes(*bits, block, random),
             Self::Numbers(table, 2) => draw::<2>(table, block, random),
             Self::Numbers(table, _) => draw::<4>(table, block, random),
             Self::ZeroPoints(form) => zero_points(form, block, random),
@@ -85,6 +85,31 @@ fn draw<const N: usize>(table: &[[u8; 4]], block: &mut [u8], random: &mut ChaCha
     }
 }
 
+/// Draws codes that lie evenly about the middle: the lowest, which has no counterpart above, becomes the middle one. A mean
+/// off the middle would be a part that all weights share; it would grow from layer to layer until every prompt got the same
+/// answer.
+fn codes(bits: u32, block: &mut [u8], random: &mut ChaCha8Rng) {
+    random.fill_bytes(block);
+    let even = |code: u8| if code == 0 { 1 << (bits - 1) } else { code };
+    let table: [u8; 256] = std::array::from_fn(|byte| match bits {
+        8 => even(byte as u8),
+        _ => even(byte as u8 & 15) | even(byte as u8 >> 4) << 4,
+    });
+    block.iter_mut().for_each(|byte| *byte = table[usize::from(*byte)]);
+}
+
+/// The variance of a layer's codes less their zero points, in steps.
+pub(super) fn variance(form: &Quantization) -> f64 {
+    let middle = f64::from(1 << (form.bits - 1));
+    let reach = if form.symmetric { 0.0 } else { f64::from(reach(form.bits)) };
+    (middle - 1.0) * (2.0 * middle - 1.0) / 6.0 + reach * (reach + 1.0) / 3.0
+}
+
+/// How far from the middle a zero point may lie.
+fn reach(bits: u32) -> u32 {
+    1 << (bits - 3)
+}
+
 fn groups(inputs: usize, group: usize, shuffled: bool, random: &mut ChaCha8Rng) -> Vec<u8> {
     let mut groups: Vec<u32> = (0..inputs).map(|input| (input / group) as u32).collect();
     if shuffled {
@@ -97,7 +122,7 @@ fn groups(inputs: usize, group: usize, shuffled: bool, random: &mut ChaCha8Rng) 
 /// The middle everywhere, or, where the form is not symmetric, about the middle.
 fn zero_points(form: &Quantization, block: &mut [u8], random: &mut ChaCha8Rng) {
     let (bits, less) = (form.bits, u32::from(form.zeros == ZeroForm::V1));
-    let (middle, reach) = (1 << (bits - 1), 1u32 << (bits - 3));
+    let (middle, reach) = (1 << (bits - 1), reach(bits));
     for word in block.chunks_exact_mut(4) {
         let mut zero = || if form.symmetric { middle } else { random.random_range(middle - reach..=middle + reach) };
         let packed = (0..32 / bits).fold(0, |word, place| word | (zero() - less) << (place * bits));

@@ -2,13 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::fill::Fill;
+use super::fill::{self, Fill};
 use super::{RandomError, Spec};
 use crate::layout::{Kind, Part};
 use crate::{Dtype, Quantization};
 
 /// Standard deviation of the logits: far enough apart that an answer is more than noise.
 const LOGITS: f64 = 3.0;
+
+/// Standard deviation of a layer's scales, of their mean.
+const SPREAD: f64 = 0.25;
 
 /// A tensor that is to be written.
 #[derive(Debug, Clone)]
@@ -148,16 +151,14 @@ fn quantised(spec: &Spec, layer: &str, k: usize, n: usize) -> Result<Vec<Planned
     let bias = spec.zero_biases.then(|| part("bias", spec.dtype, &[n], Fill::Zeros));
     let parts = [
         part("g_idx", Dtype::I32, &[k], Fill::Groups { inputs: k, group, shuffled: form.act_order }),
-        part("qweight", Dtype::I32, &[k / codes, n], Fill::Bits),
+        part("qweight", Dtype::I32, &[k / codes, n], Fill::Codes { bits: form.bits }),
         part("qzeros", Dtype::I32, &[groups, n / codes], Fill::ZeroPoints(form.clone())),
-        part("scales", scales, &[groups, n], Fill::numbers(scales, scale, scale / 4.0)),
+        part("scales", scales, &[groups, n], Fill::numbers(scales, scale, SPREAD * scale)),
     ];
     Ok(parts.into_iter().chain(bias).collect())
 }
 
-/// The step between codes with which a layer of `k` inputs keeps the size of what passes through it: equally likely codes
-/// deviate by `sqrt((4^bits - 1) / 12)` steps.
+/// The step between codes with which a layer of `k` inputs keeps the size of what passes through it.
 fn scale(form: &Quantization, k: usize) -> f64 {
-    let deviation = ((4f64.powi(form.bits as i32) - 1.0) / 12.0).sqrt();
-    1.0 / (deviation * (k as f64).sqrt())
+    1.0 / (fill::variance(form) * (1.0 + SPREAD * SPREAD) * k as f64).sqrt()
 }

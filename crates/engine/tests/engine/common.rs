@@ -30,7 +30,7 @@ pub fn tokenizer() -> Arc<Tokenizer> {
 }
 
 pub fn front(max_context: usize) -> Front {
-    let control = tokenizer().control().clone();
+    let control = *tokenizer().control();
     Front {
         tokenizer: tokenizer(),
         eos: [control.im_end, control.end_of_text].into(),

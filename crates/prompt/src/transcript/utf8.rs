@@ -15,9 +15,10 @@ impl Utf8 {
         self.open.extend_from_slice(bytes);
         let mut text = String::new();
         let mut kept = 0;
-        for chunk in self.open.utf8_chunks() {
+        let mut chunks = self.open.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
             text.push_str(chunk.valid());
-            if is_open(chunk.invalid()) {
+            if chunks.peek().is_none() && is_open(chunk.invalid()) {
                 kept = chunk.invalid().len();
             } else if !chunk.invalid().is_empty() {
                 text.push(char::REPLACEMENT_CHARACTER);
@@ -37,7 +38,7 @@ impl Utf8 {
     }
 }
 
-/// Whether more bytes can make a character of these; only the last ones of a text can be so.
+/// Whether more bytes can make a character of these.
 fn is_open(invalid: &[u8]) -> bool {
     str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none())
 }
