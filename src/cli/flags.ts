@@ -14,9 +14,12 @@ export function withModelFlags(command: Command): Command {
     .addOption(new Option('--max-context <n>', 'most tokens of a conversation (default: 8192)').argParser(number))
 }
 
+/** Options of a request that change nothing that the command line shows. */
+const UNSEEN = ['logprobs']
+
 /** A flag for each option of a request, by the table that checks them. */
 export function withRequestFlags(command: Command): Command {
-  for (const row of optionTable()) command.addOption(flag(row))
+  for (const row of optionTable()) if (!UNSEEN.includes(row.name)) command.addOption(flag(row))
   return command
 }
 
@@ -38,17 +41,21 @@ function only(flags: Flags, names: string[]): object {
 function flag({ name, kind, min, max, default: preset, doc }: NativeOptionRow): Option {
   const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
   const range = min === undefined ? '' : `; ${min} to ${max}`
-  const text = `${doc.replace(/\.$/, '')} (default: ${preset}${range})`
+  const text = `${doc.charAt(0).toLowerCase()}${doc.slice(1).replace(/\.$/, '')} (default: ${preset}${range})`
   switch (kind) {
     case 'boolean':
       return name === 'thinking'
         ? new Option('--think, --thinking', text)
         : new Option(`--${kebab} <true|false>`, text).argParser(truth)
     case 'strings':
-      return new Option(`--${kebab} <text...>`, text)
+      return new Option(`--${kebab} <text>`, `${text}; may be given again`).argParser(collect)
     default:
       return new Option(`--${kebab} <n>`, text).argParser(number)
   }
+}
+
+function collect(text: string, before: string[] = []): string[] {
+  return [...before, text]
 }
 
 function number(text: string): number {

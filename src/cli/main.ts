@@ -22,12 +22,15 @@ function program(): Command {
   const karst = new Command('karst')
     .description('Ask MiniCPM-V 4.5 about pictures, on this machine.')
     .version(version, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
   for (const command of [chatCommand(), inspectCommand()]) karst.addCommand(command)
   for (const command of [karst, ...karst.commands]) {
-    command.exitOverride().showSuggestionAfterError(true).showHelpAfterError('(--help shows what there is)')
+    command
+      .helpOption('-h, --help', 'print this help')
+      .exitOverride()
+      .showSuggestionAfterError(true)
+      .showHelpAfterError('(--help shows what there is)')
   }
   return karst
 }
