@@ -68,10 +68,12 @@ fn w10_scales_that_are_not_finite_or_negative_are_named() {
 fn w10_subnormal_and_zero_scales_are_scales() {
     for value in [f16::MIN_POSITIVE_SUBNORMAL, f16::ZERO, f16::NEG_ZERO, f16::MAX] {
         let folder = plain();
-        change(&folder, |file| put(file, "scales", 5, &value.to_le_bytes()));
-        let weight = layer(&folder).unwrap();
-        let steps = weight[5 * K..][..128].iter().map(|weight| weight.abs()).fold(0.0, f32::max);
-        assert_eq!(steps, 8.0 * value.to_f32().abs(), "{value}");
+        change(&folder, |file| {
+            put(file, "scales", 5, &value.to_le_bytes());
+            put(file, "qweight", 5, &0xfedc_ba90_u32.to_le_bytes());
+        });
+        let expected = [-8.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0].map(|steps| steps * value.to_f32());
+        assert_eq!(layer(&folder).unwrap()[5 * K..][..8], expected, "{value}");
     }
 }
 
