@@ -5,7 +5,7 @@ export type Event = { type: 'reasoning' | 'text'; text: string } | { type: 'fini
 export interface Answer {
   /** What follows the thoughts. */
   text: string
-  /** The thoughts, when `thinking` was asked for. */
+  /** The thoughts, when `thinking` was asked for or the model thought unasked. */
   reasoning?: string
   /** `stop`: the model ended it, or a stop string came up. `length`: a limit was reached. `abort`: the caller left. */
   finishReason: 'stop' | 'length' | 'abort'

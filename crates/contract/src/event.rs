@@ -48,7 +48,7 @@ impl FinishReason {
 pub struct Answer {
     /// What follows the thoughts, without leading blank lines.
     pub text: String,
-    /// The thoughts, when thinking was asked for.
+    /// The thoughts, when thinking was asked for or the model thought unasked.
     pub reasoning: Option<String>,
     /// Why it ended.
     pub finish_reason: FinishReason,

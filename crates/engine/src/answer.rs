@@ -67,7 +67,8 @@ impl Saying {
             reasoning_tokens: self.transcript.reasoning_tokens(),
             ..self.usage
         };
-        let reasoning = self.thinking.then(|| self.transcript.reasoning().to_owned());
+        // A model may think although it was not asked to.
+        let reasoning = Some(self.transcript.reasoning().to_owned()).filter(|said| self.thinking || !said.is_empty());
         let text = self.transcript.text().to_owned();
         (pieces, Answer { text, reasoning, finish_reason, usage, timings, ids: self.ids, logprobs: self.logprobs })
     }

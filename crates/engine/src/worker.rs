@@ -162,6 +162,8 @@ impl Worker {
         let Some(live) = self.live.get_mut(&request) else { return };
         live.times.preprocess += took;
         match packs {
+            // Readers stop early for a request that is cancelled; the next turn ends it as such.
+            Err(_) if live.outbox.is_cancelled() => {}
             Err(failure) => self.fail(request, failure),
             Ok(packs) => {
                 live.packs = packs.into();

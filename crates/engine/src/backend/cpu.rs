@@ -46,7 +46,11 @@ impl Cpu {
         let description = Description {
             device: format!("CPU, {} threads", model.threads()),
             bounds,
-            patches: (OPERATIONS / patch_operations(config)) as usize,
+            // Where packs are not resampled in a batch, their features depend on the whole call, which is a whole request.
+            patches: match config.resampler.batched {
+                true => (OPERATIONS / patch_operations(config)) as usize,
+                false => usize::MAX,
+            },
             vocabulary: config.decoder.vocabulary,
             memory,
         };

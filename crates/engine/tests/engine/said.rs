@@ -77,6 +77,18 @@ fn thoughts_come_apart_from_the_answer() {
 }
 
 #[test]
+fn thoughts_that_nobody_asked_for_are_kept_apart_all_the_same() {
+    let tokenizer = tokenizer();
+    let control = tokenizer.control();
+    let said = [vec![control.think], spelled("Two?"), vec![control.think_end], spelled("2"), vec![end()]].concat();
+    let ended = engine_saying(said).ask(ask("How many?", vec![], 100));
+    let thoughts = ended.pieces.iter().filter(|event| matches!(event, Event::Reasoning(_))).count();
+    let answer = ended.finished();
+    assert!(thoughts > 0);
+    assert_eq!((answer.text.as_str(), answer.reasoning.as_deref()), ("2", Some("Two?")));
+}
+
+#[test]
 fn thoughts_that_never_end_are_all_there_is() {
     let mut request = ask("How many?", vec![], 5);
     request.options.thinking = true;
