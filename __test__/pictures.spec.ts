@@ -64,6 +64,22 @@ test('pixels_are_rgb_rows_from_the_top', async (t) => {
   t.is(await ask1(pixels(Uint8ClampedArray)), 'Red.')
 })
 
+test('i6_the_layout_of_pixels_is_said_and_never_guessed_from_a_shape', async (t) => {
+  // Where a guess between channels first and channels last would go wrong: sides of 1 and of 3.
+  for (const [width, height] of [
+    [1, 1],
+    [1, 3],
+    [3, 1],
+    [3, 3],
+  ] as const) {
+    const part = image({ data: new Uint8Array(3 * width * height), width, height })
+    const { parts } = await model.inspect(ask(part, 'What is it?'))
+    t.deepEqual(parts[0]?.groups[0]?.size, { width, height })
+    t.is((await model.chat(ask(part, 'What is it?'), { ...GREEDY, maxTokens: 2 })).usage.imageTokens, 64)
+  }
+  await stillRight(t, model)
+})
+
 test('n9_sides_are_not_multiplied_in_32_bits', async (t) => {
   const raw =
     (width: unknown, height: unknown, length = 3) =>
