@@ -1,0 +1,366 @@
+//! Products of packed weights with the activations of a step.
+
+mod shape;
+
+use bytemuck::{Pod, Zeroable};
+use half::bf16;
+
+use crate::device::Device;
+use crate::error::CudaError;
+use crate::images::image;
+use crate::kind::SLOTS;
+use crate::launch::Launch;
+use crate::layout::Layout;
+use crate::memory::{Buffer, Memory};
+use crate::module::Module;
+use crate::work::Work;
+use shape::{Shape, check, most_tokens};
+
+/// Parts of a row's sum of squares, each from another block of threads.
+pub const SQUARES: usize = 128;
+
+/// Bytes of a token's chunk of a slot, as products take it.
+const TOKEN_BYTES: usize = 512;
+
+/// Weights on the device.
+#[derive(Debug)]
+pub struct Weights {
+    layout: Layout,
+    bytes: Buffer<u8>,
+    permutation: Option<Buffer<u32>>,
+}
+
+/// What a product reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// [T, K]: activations; where a norm stands before, the residual times the norm's weight.
+    pub values: &'a Buffer<bf16>,
+    /// [T, 128]: where a norm stands before, parts of the residual's sum of squares.
+    pub squares: Option<&'a Buffer<f32>>,
+}
+
+/// What becomes of a product.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// [T, N]: the outputs.
+    Plain(&'a mut Buffer<f32>),
+    /// [T, N / 2]: SiLU of the first half of the outputs times the second half.
+    Gated(&'a mut Buffer<bf16>),
+    /// The outputs are added to the residual, and what the next product reads is made of it.
+    Add(Residual<'a>),
+}
+
+/// The residual and what follows from it.
+#[derive(Debug)]
+pub struct Residual<'a> {
+    /// [T, N].
+    pub values: &'a mut Buffer<f32>,
+    /// [N]: weight of the norm that follows.
+    pub norm: &'a Buffer<f32>,
+    /// [T, N]: the residual times that weight.
+    pub normed: &'a mut Buffer<bf16>,
+    /// [T, 128]: parts of the residual's sum of squares.
+    pub squares: &'a mut Buffer<f32>,
+}
+
+/// Room for the activations of several tokens in the form that products take: one product after another uses it.
+#[derive(Debug)]
+pub struct Prepared {
+    values: Buffer<u8>,
+    extras: Buffer<u8>,
+}
+
+/// How a product's ring of weights is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// Most stages that the ring holds; fewer where shared memory has no room.
+    pub slots: usize,
+    /// Most stages under way at once.
+    pub flight: usize,
+}
+
+/// What a product is for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Setting {
+    /// T.
+    pub tokens: usize,
+    /// Of the norm that stands before.
+    pub epsilon: f32,
+    /// How weights stream.
+    pub flow: Flow,
+}
+
+/// The kernels.
+#[derive(Debug)]
+pub struct Products {
+    module: Module,
+    /// Bytes of shared memory that a block may have.
+    shared: usize,
+    /// Whether the device has bulk copies and clusters.
+    bulk: bool,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Params {
+    weights: u64,
+    input: u64,
+    extras: u64,
+    permutation: u64,
+    squares_in: u64,
+    output: u64,
+    norm: u64,
+    normed: u64,
+    squares_out: u64,
+    tokens: u32,
+    inputs: u32,
+    outputs: u32,
+    stride: u32,
+    parts: u32,
+    row_blocks: u32,
+    tiles: u32,
+    chunk: u32,
+    slots: u32,
+    flight: u32,
+    epsilon: f32,
+    pad: u32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct PrepareParams {
+    input: u64,
+    permutation: u64,
+    output: u64,
+    extras: u64,
+    tokens: u32,
+    inputs: u32,
+    tiles: u32,
+    chunk: u32,
+}
+
+impl Weights {
+    /// Weights of a layout, packed.
+    ///
+    /// # Panics
+    /// When the bytes or the permutation are not as long as the layout says.
+    pub fn new(layout: Layout, bytes: Buffer<u8>, permutation: Option<Buffer<u32>>) -> Self {
+        assert_eq!(bytes.len(), layout.bytes(), "bytes of {layout:?}");
+        assert!(permutation.as_ref().is_none_or(|order| order.len() == layout.inputs()), "a permutation of {layout:?}");
+        Self { layout, bytes, permutation }
+    }
+
+    /// Where they lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.permutation.as_ref().map_or(0, Buffer::bytes)
+    }
+}
+
+impl Prepared {
+    /// Room for `tokens` tokens of the inputs of each of these layouts.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn new<'a>(
+        device: &Device,
+        layouts: impl IntoIterator<Item = &'a Layout>,
+        tokens: usize,
+    ) -> Result<Self, CudaError> {
+        let needs = layouts.into_iter().map(|layout| prepared_bytes(layout, tokens));
+        let (values, extras) = needs.fold((0, 0), |most, need| (most.0.max(need.0), most.1.max(need.1)));
+        Ok(Self { values: device.zeroed(values)?, extras: device.zeroed(extras)? })
+    }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> usize {
+        self.values.len() + self.extras.len()
+    }
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { slots: 16, flight: 3 }
+    }
+}
+
+impl Products {
+    /// Loads the kernels; `None` if this build has none for the device.
+    ///
+    /// # Errors
+    /// When the driver refuses them.
+    pub fn load(device: &Device) -> Result<Option<Self>, CudaError> {
+        let properties = device.properties();
+        let Some(image) = image("product", properties.capability) else { return Ok(None) };
+        let module = device.module(image)?;
+        Ok(Some(Self { module, shared: properties.shared as usize, bulk: properties.capability.0 >= 9 }))
+    }
+
+    /// A product, proven to fit: pieces of work to run in order.
+    ///
+    /// # Errors
+    /// When the driver refuses a kernel.
+    ///
+    /// # Panics
+    /// When a buffer is too small or the shape is one that the kernels do not take.
+    pub fn work(
+        &self,
+        weights: &Weights,
+        input: Input<'_>,
+        output: &mut Output<'_>,
+        prepared: &mut Prepared,
+        setting: Setting,
+    ) -> Result<Vec<Work>, CudaError> {
+        let Setting { tokens, epsilon, flow } = setting;
+        check(&weights.layout, &input, output, tokens);
+        let mut work = Vec::new();
+        if tokens > 1 {
+            work.push(self.prepare(weights, input.values, prepared, tokens)?);
+        }
+        let pass = self.pass(&weights.layout, output, tokens);
+        for first in (0..tokens).step_by(pass) {
+            let count = pass.min(tokens - first);
+            let shape = Shape::of(&weights.layout, output, tokens, count);
+            let function = self.module.function(&shape.name, self.shared as u32)?;
+            let slots = shape
+                .slots(self.shared, self.bulk, flow.slots)
+                .unwrap_or_else(|| panic!("{shape:?} in {} bytes of shared memory", self.shared));
+            let launch = Launch {
+                grid: [shape.grid() as u32, 1, 1],
+                threads: shape.threads(),
+                shared: shape.shared(slots) as u32,
+                early: self.bulk,
+            };
+            let ring = (slots, flow.flight.clamp(1, slots));
+            let params = params(weights, input, output, prepared, &Rows { first, tokens, epsilon }, count, ring);
+            // SAFETY: the buffers are as large as the kernel's parameters say, which was checked.
+            work.push(unsafe { Work::new(&function, launch, &params, memory(weights, &input, output, prepared)) });
+        }
+        Ok(work)
+    }
+
+    /// Tokens that one kernel takes together: as many as it has room for in shared memory.
+    fn pass(&self, layout: &Layout, output: &Output<'_>, tokens: usize) -> usize {
+        let fits =
+            |count: usize| Shape::of(layout, output, tokens, count).slots(self.shared, self.bulk, usize::MAX).is_some();
+        let mut pass = most_tokens(layout.kind(), self.bulk);
+        while pass > 1 && !fits(pass.min(tokens)) {
+            pass /= 2;
+        }
+        pass
+    }
+
+    fn prepare(
+        &self,
+        weights: &Weights,
+        values: &Buffer<bf16>,
+        prepared: &mut Prepared,
+        tokens: usize,
+    ) -> Result<Work, CudaError> {
+        let layout = &weights.layout;
+        let (bytes, extras) = prepared_bytes(layout, tokens);
+        let room = (prepared.values.len(), prepared.extras.len());
+        assert!(room.0 >= bytes && room.1 >= extras, "room of {room:?} bytes for {bytes} and {extras}");
+        let params = PrepareParams {
+            input: values.address(),
+            permutation: weights.permutation.as_ref().map_or(0, Buffer::address),
+            output: prepared.values.address(),
+            extras: prepared.extras.address(),
+            tokens: tokens as u32,
+            inputs: layout.inputs() as u32,
+            tiles: layout.groups() as u32,
+            chunk: layout.chunk_len() as u32,
+        };
+        let function = self.module.function(&format!("prepare_{}", shape::kind_name(layout.kind())), 0)?;
+        let grid = [(SLOTS * layout.chunks()) as u32, tokens as u32, 1];
+        let mut memory = vec![values.memory(), prepared.values.memory(), prepared.extras.memory()];
+        memory.extend(weights.permutation.as_ref().map(Buffer::memory));
+        // SAFETY: the kernel reads [T, K] activations, which was checked, and writes a chunk for each slot, chunk and token.
+        Ok(unsafe { Work::new(&function, Launch { grid, threads: 32, shared: 0, early: self.bulk }, &params, memory) })
+    }
+}
+
+/// Bytes of the activations of `tokens` tokens, and of what stands beside them.
+fn prepared_bytes(layout: &Layout, tokens: usize) -> (usize, usize) {
+    let places = SLOTS * layout.chunks() * tokens;
+    (places * TOKEN_BYTES, places * shape::extra_bytes(layout.kind()))
+}
+
+/// All that a product touches.
+fn memory(weights: &Weights, input: &Input<'_>, output: &Output<'_>, prepared: &Prepared) -> Vec<Memory> {
+    let mut memory = vec![weights.bytes.memory(), input.values.memory()];
+    memory.extend([prepared.values.memory(), prepared.extras.memory()]);
+    memory.extend(weights.permutation.as_ref().map(Buffer::memory));
+    memory.extend(input.squares.map(Buffer::memory));
+    match output {
+        Output::Plain(values) => memory.push(values.memory()),
+        Output::Gated(values) => memory.push(values.memory()),
+        Output::Add(r) => memory.extend([r.values.memory(), r.norm.memory(), r.normed.memory(), r.squares.memory()]),
+    }
+    memory
+}
+
+/// The rows of a step that a pass is for: from `first` on, of `tokens` in all.
+#[derive(Debug, Clone, Copy)]
+struct Rows {
+    first: usize,
+    tokens: usize,
+    epsilon: f32,
+}
+
+fn params(
+    weights: &Weights,
+    input: Input<'_>,
+    output: &Output<'_>,
+    prepared: &Prepared,
+    rows: &Rows,
+    count: usize,
+    (slots, flight): (usize, usize),
+) -> Params {
+    let (layout, first) = (&weights.layout, rows.first);
+    let n = layout.outputs();
+    let (output, norm, normed, squares_out) = match output {
+        Output::Plain(values) => (values.address_of(first * n), 0, 0, 0),
+        Output::Gated(values) => (values.address_of(first * n / 2), 0, 0, 0),
+        Output::Add(r) => (
+            r.values.address_of(first * n),
+            r.norm.address(),
+            r.normed.address_of(first * n),
+            r.squares.address_of(first * SQUARES),
+        ),
+    };
+    let (input_values, extras) = match rows.tokens {
+        1 => (input.values.address(), 0),
+        _ => (
+            prepared.values.address_of(first * TOKEN_BYTES),
+            prepared.extras.address_of(first * shape::extra_bytes(layout.kind())),
+        ),
+    };
+    Params {
+        weights: weights.bytes.address(),
+        input: input_values,
+        extras,
+        permutation: weights.permutation.as_ref().map_or(0, Buffer::address),
+        squares_in: input.squares.map_or(0, |squares| squares.address_of(first * SQUARES)),
+        output,
+        norm,
+        normed,
+        squares_out,
+        tokens: count as u32,
+        inputs: layout.inputs() as u32,
+        outputs: n as u32,
+        stride: rows.tokens as u32,
+        parts: layout.ctas() as u32,
+        row_blocks: layout.blocks() as u32,
+        tiles: layout.groups() as u32,
+        chunk: layout.chunk_len() as u32,
+        slots: slots as u32,
+        flight: flight as u32,
+        epsilon: rows.epsilon,
+        pad: 0,
+    }
+}
