@@ -43,10 +43,10 @@ const STEPS = [
 ]
 
 /** Runs the steps that are due. Says nothing when none is. */
-export function setUp() {
+export function setUp(steps = STEPS) {
   const major = Number(process.versions.node.split('.')[0])
   if (major < LEAST_NODE) throw new SetupError(`Node ${LEAST_NODE} or later is needed; this is ${process.version}.`)
-  for (const step of STEPS) {
+  for (const step of steps) {
     if (isDone(step)) continue
     const start = performance.now()
     console.error(`• ${step.title} ...`)
@@ -54,6 +54,11 @@ export function setUp() {
     writeStamp(step)
     console.error(`  done in ${duration(performance.now() - start)}`)
   }
+}
+
+/** The first of the steps alone: scripts may import packages only after it. */
+export function installPackages() {
+  setUp(STEPS.slice(0, 1))
 }
 
 /** Milliseconds for people. */
@@ -86,7 +91,8 @@ function npm(...args) {
   return process.platform === 'win32' ? run('cmd', '/c', 'npm', ...args) : run('npm', ...args)
 }
 
-function needRust() {
+/** Says what is missing, or too old, to build with. */
+export function needRust() {
   const cargo = spawnSync('cargo', ['--version'], { cwd: root, encoding: 'utf8' })
   if (cargo.error || cargo.status !== 0) {
     throw new SetupError(
@@ -103,7 +109,7 @@ function needRust() {
 }
 
 /** The addon's file, whatever the C library in its name; where there is none, a name that does not exist. */
-function addon() {
+export function addon() {
   const start = `karst.${process.platform}-${process.arch}`
   return readdirSync(root).find((name) => name.startsWith(start) && name.endsWith('.node')) ?? `${start}.node`
 }
