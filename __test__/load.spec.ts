@@ -88,7 +88,7 @@ test('the_options_of_a_model_are_refused_by_name', async (t) => {
       /option 'device' takes 'auto', 'cpu' or 'cuda:' and a number, not /,
     )
   }
-  await refused(t, wrong({ device: 'cuda:0' }), 'device_unavailable', /cuda:0/)
+  await refused(t, wrong({ device: 'cuda:0' }), 'device_unavailable', /^device cuda:0 cannot be used: .*(CUDA|NVIDIA)/)
   for (const maxContext of [0, -1, 1.5, '8192', Number.NaN, 1e12]) {
     await refused(t, wrong({ maxContext }), 'invalid_option', /option 'maxContext' takes a whole number/)
   }

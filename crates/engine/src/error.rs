@@ -40,7 +40,7 @@ pub enum EngineError {
         /// As it was asked for.
         device: String,
         /// Why.
-        reason: &'static str,
+        reason: String,
     },
     /// A number is outside its range.
     #[error("{name} is {value}; it takes {least} to {most}")]

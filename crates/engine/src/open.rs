@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use karst_checkpoint::{Checkpoint, Config};
 use karst_contract::{Progress, limits};
+use karst_kernels::{Survey, Unusable};
 use karst_model::cpu;
 use karst_prompt::{PACK_ROWS, Tokenizer};
 use karst_vision_input::Settings;
@@ -50,8 +51,8 @@ pub enum DeviceChoice {
     Cuda(u32),
 }
 
-/// Why there is no CUDA device to choose.
-const NO_CUDA: &str = "this build has no CUDA kernels";
+/// Why a CUDA device that could be used is not.
+const NO_CUDA: &str = "decoding on CUDA devices is not built into this version yet";
 
 impl Engine {
     /// Opens the model in `folder` and tells `progress` how far it has come.
@@ -60,7 +61,7 @@ impl Engine {
     /// When the folder is no model that karst can use, the device does not exist, a number is outside its range, or memory
     /// does not suffice.
     pub fn open(folder: &Path, options: &EngineOptions, progress: impl Fn(Progress)) -> Result<Self, EngineError> {
-        let why = choose(options.device)?;
+        let why = choose(options.device, |wanted| Survey::take().choose(wanted))?;
         let checkpoint = Checkpoint::open(folder)?;
         let config = checkpoint.config();
         let tokenizer = tokenizer(&checkpoint)?;
@@ -72,18 +73,24 @@ impl Engine {
         let options = cpu::Options { threads: options.threads, kv_tokens: cache, block: BLOCK };
         let model = cpu::Model::load(&checkpoint, &options, &progress)?;
         let backend = Cpu::new(model, config, sizes.requests);
-        let info = Info::of(folder, &checkpoint, why, backend.description(), sizes.limits(config, cache));
+        let info = Info::of(folder, &checkpoint, &why, backend.description(), sizes.limits(config, cache));
         let front = front(tokenizer, config, &sizes);
         Engine::assemble(Box::new(backend), front, info, Tuning::default())
     }
 }
 
-/// Why the processor computes, if it may.
-fn choose(device: DeviceChoice) -> Result<&'static str, EngineError> {
+/// Why the processor computes, if it may. `find` looks for the CUDA device that is wanted, or any.
+fn choose(
+    device: DeviceChoice,
+    find: impl FnOnce(Option<u32>) -> Result<u32, Unusable>,
+) -> Result<String, EngineError> {
+    let why = |found: Result<u32, Unusable>| found.map_or_else(|why| why.to_string(), |_| NO_CUDA.to_owned());
     match device {
-        DeviceChoice::Auto => Ok(NO_CUDA),
-        DeviceChoice::Cpu => Ok("it was asked for"),
-        DeviceChoice::Cuda(number) => Err(EngineError::Device { device: format!("cuda:{number}"), reason: NO_CUDA }),
+        DeviceChoice::Auto => Ok(why(find(None))),
+        DeviceChoice::Cpu => Ok("it was asked for".to_owned()),
+        DeviceChoice::Cuda(number) => {
+            Err(EngineError::Device { device: format!("cuda:{number}"), reason: why(find(Some(number))) })
+        }
     }
 }
 
@@ -157,5 +164,34 @@ fn front(tokenizer: Tokenizer, config: &Config, sizes: &Sizes) -> Front {
         max_context: sizes.context,
         max_positions: config.decoder.max_positions,
         position_bytes: sizes.position,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_KERNELS: &str = "this build has no CUDA kernels";
+
+    #[test]
+    fn the_processor_computes_and_says_why() {
+        let none = |_| Err(Unusable::NoKernels);
+        assert_eq!(choose(DeviceChoice::Auto, none).unwrap(), NO_KERNELS);
+        assert_eq!(choose(DeviceChoice::Auto, |wanted| wanted.map_or(Ok(0), |_| none(wanted))).unwrap(), NO_CUDA);
+        assert_eq!(choose(DeviceChoice::Cpu, |_| panic!("nobody asked for a device")).unwrap(), "it was asked for");
+    }
+
+    #[test]
+    fn a_cuda_device_is_refused_with_the_reason() {
+        let refused = |find: fn(Option<u32>) -> Result<u32, Unusable>| {
+            let error = choose(DeviceChoice::Cuda(1), find).unwrap_err();
+            assert_eq!(karst_contract::Coded::code(&error), karst_contract::Code::DeviceUnavailable);
+            error.to_string()
+        };
+        assert_eq!(refused(|_| Err(Unusable::NoKernels)), format!("device cuda:1 cannot be used: {NO_KERNELS}"));
+        assert_eq!(
+            refused(|wanted| wanted.ok_or(Unusable::NoDevices)),
+            format!("device cuda:1 cannot be used: {NO_CUDA}")
+        );
     }
 }

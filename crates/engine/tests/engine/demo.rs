@@ -201,6 +201,18 @@ fn seeds_repeat_on_the_model() {
     assert_ne!(answer(&request).ids, first);
 }
 
+/// Why no CUDA device computes, on the machine of this test.
+fn no_cuda(wanted: Option<u32>) -> String {
+    if !karst_kernels::has_images() {
+        return "this build has no CUDA kernels".to_owned();
+    }
+    match (karst_kernels::Device::count(), karst_kernels::Survey::take().choose(wanted)) {
+        (Err(karst_kernels::Unavailable::NoDriver), _) => "no NVIDIA driver is installed".to_owned(),
+        (_, Err(why)) => why.to_string(),
+        (_, Ok(_)) => "decoding on CUDA devices is not built into this version yet".to_owned(),
+    }
+}
+
 #[test]
 fn opening_tells_progress_and_describes_the_model() {
     let seen = Mutex::new(Vec::new());
@@ -212,7 +224,7 @@ fn opening_tells_progress_and_describes_the_model() {
     assert!(seen.last().is_some_and(|last| last.done == last.total && last.total > 0), "{seen:?}");
     assert!(seen.windows(2).all(|pair| pair[0].phase != pair[1].phase || pair[0].done <= pair[1].done), "{seen:?}");
     let info = engine.info();
-    assert_eq!((info.device.name.as_str(), info.device.why.as_str()), ("cpu", "this build has no CUDA kernels"));
+    assert_eq!((info.device.name.as_str(), info.device.why.as_str()), ("cpu", no_cuda(None).as_str()));
     assert_eq!(info.model.name, "demo");
     assert_eq!(info.model.quantization, "GPTQ int4, groups of 128, symmetric");
     assert_eq!((info.model.layers, info.model.hidden, info.model.vocabulary), (6, 256, 1284));
@@ -231,7 +243,7 @@ fn what_cannot_be_opened_says_why() {
     let cuda = EngineOptions { device: DeviceChoice::Cuda(1), ..EngineOptions::default() };
     let failure = open(&demo, &cuda);
     assert_eq!(failure.code, Code::DeviceUnavailable);
-    assert_eq!(failure.message, "device cuda:1 cannot be used: this build has no CUDA kernels");
+    assert_eq!(failure.message, format!("device cuda:1 cannot be used: {}", no_cuda(Some(1))));
     assert_eq!(failure.hint.as_deref(), Some("choose the device auto or cpu"));
     let missing = open(&models().join("none"), &EngineOptions::default());
     assert_eq!(missing.code, Code::ModelNotFound);
