@@ -129,7 +129,7 @@ impl Subject {
     }
 
     fn vision(&self, run: &str, case: &Value, pictures: &Pictures, report: &mut Report) -> Result<Features, String> {
-        let tower = self.model.tower(&pictures.views).map_err(|error| error.to_string())?;
+        let tower = self.model.vision().tower(&pictures.views).map_err(|error| error.to_string())?;
         if let Some(rows) = self.tensors.get(&format!("{run}.vision_rows")) {
             let error = tower_error(&tower, &numbers(&case["vision_rows"]), rows);
             report.error(Kind::Tower, format!("{} {run} rows", self.name), error, BOUND);
@@ -139,7 +139,8 @@ impl Subject {
             let error = relative_error(&ours, &means.values);
             report.error(Kind::Tower, format!("{} {run} means", self.name), error, BOUND);
         }
-        let features = self.model.encode(&pictures.views, &pictures.packs).map_err(|error| error.to_string())?;
+        let features =
+            self.model.vision().encode(&pictures.views, &pictures.packs).map_err(|error| error.to_string())?;
         if let Some(expected) = self.tensors.get(&format!("{run}.resampler")) {
             let error = resampler_error(&features.packs, expected);
             report.error(Kind::Resampler, format!("{} {run}", self.name), error, BOUND);

@@ -4,15 +4,15 @@
 // Parts of a sum of squares, as products read them.
 constexpr u32 PARTS = 128;
 
-// A token's id that stands for the one drawn last for its request.
-constexpr u32 DRAWN = ~0u;
+// Ids that stand for the token drawn last for the request, and for a row that is given.
+constexpr u32 DRAWN = ~0u, GIVEN = ~0u - 1;
 
 struct EmbedParams {
   u64 table;      // f16 or bf16 [V, H]
   u64 position;   // i32 [T]; a place of the step with a negative one is unused
   u64 ids;        // u32 [T]
   u64 slots;      // u32 [T]: the slot of each token's request
-  u64 features;   // u64 [T]: where f32 [H] lie that stand for the token, or 0
+  u64 given;      // f32 [T, H]: rows that stand for tokens
   u64 latest;     // u32 [slots]: the token drawn last
   u64 norm;       // f32 [H], weight of the norm that follows
   u64 residual;   // f32 [T, H]
@@ -31,24 +31,23 @@ struct GatherParams {
   u32 tokens, hidden;
 };
 
-// A token's row: features, or words of the table. A token that has neither is not a number, so that its request fails and no
+// A token's row: numbers, or words of the table. A token that has neither is not a number, so that its request fails and no
 // other token is taken for it.
 struct Source {
-  const float* features;
+  const float* given;
   const unsigned short* words;
   bool is_bf16;
 
-  __device__ __forceinline__ Source(const EmbedParams& p, u32 token) : words(nullptr), is_bf16(p.is_bf16) {
-    features = (const float*)((const u64*)p.features)[token];
-    if (features) return;
+  __device__ __forceinline__ Source(const EmbedParams& p, u32 token) : given(nullptr), words(nullptr), is_bf16(p.is_bf16) {
     const u32 slot = ((const u32*)p.slots)[token];
     u32 id = ((const u32*)p.ids)[token];
+    if (id == GIVEN) given = (const float*)p.given + (u64)token * p.hidden;
     if (id == DRAWN && slot < p.slot_count) id = ((const u32*)p.latest)[slot];
     if (id < p.vocabulary) words = (const unsigned short*)p.table + (u64)id * p.hidden;
   }
 
   __device__ __forceinline__ float at(u32 column) const {
-    if (features) return features[column];
+    if (given) return given[column];
     if (!words) return __int_as_float(0x7fc00000);
     const unsigned short word = words[column];
     return is_bf16 ? __uint_as_float((u32)word << 16) : __half2float(__ushort_as_half(word));

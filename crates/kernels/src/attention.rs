@@ -123,8 +123,17 @@ impl Tokens {
     pub fn new(device: &Device, tokens: usize, rows: usize, row_blocks: usize) -> Result<Self, CudaError> {
         assert!(tokens > 0 && rows > 0 && row_blocks > 0, "{tokens} tokens, {rows} rows of {row_blocks} blocks");
         let position = device.upload(&vec![-1; tokens])?;
-        let (table, blocks) = (device.zeroed(tokens)?, device.zeroed(rows * row_blocks)?);
-        Ok(Self { position, table, blocks, row_blocks })
+        Ok(Self::of(position, device.zeroed(tokens)?, device.zeroed(rows * row_blocks)?, row_blocks))
+    }
+
+    /// These places, of requests of `row_blocks` blocks.
+    ///
+    /// # Panics
+    /// When `blocks` is not so many for each of some rows.
+    pub fn of(position: Buffer<i32>, table: Buffer<u32>, blocks: Buffer<u32>, row_blocks: usize) -> Self {
+        let whole = row_blocks > 0 && !blocks.is_empty() && blocks.len().is_multiple_of(row_blocks);
+        assert!(whole, "{} blocks in rows of {row_blocks}", blocks.len());
+        Self { position, table, blocks, row_blocks }
     }
 
     /// Blocks of a row.

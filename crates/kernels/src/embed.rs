@@ -16,6 +16,9 @@ use crate::work::Work;
 /// The id of a token that stands for the one drawn last for its request.
 pub const DRAWN: u32 = u32::MAX;
 
+/// The id of a token that stands for a row which is given.
+pub const GIVEN: u32 = u32::MAX - 1;
+
 const THREADS: usize = 256;
 
 /// Most rows of a launch: the limit of a grid's second axis.
@@ -35,12 +38,12 @@ pub struct Embeddings<'a> {
 pub struct Places<'a> {
     /// [T]: where a token stands in its request; a place with a negative position is unused and left as it is.
     pub position: &'a Buffer<i32>,
-    /// [T]: tokens, or [`DRAWN`]. The row of a token that the table lacks is not a number.
+    /// [T]: tokens, [`DRAWN`] or [`GIVEN`]. The row of a token that the table lacks is not a number.
     pub ids: &'a Buffer<u32>,
     /// [T]: the slot of each token's request.
     pub slots: &'a Buffer<u32>,
-    /// [T]: the address of f32 [H] that stand for the token, or 0.
-    pub features: &'a Buffer<u64>,
+    /// [T, H]: rows that stand for the tokens at their places.
+    pub given: &'a Buffer<f32>,
     /// [slots]: the token drawn last.
     pub latest: &'a Buffer<u32>,
 }
@@ -78,7 +81,7 @@ struct EmbedParams {
     position: u64,
     ids: u64,
     slots: u64,
-    features: u64,
+    given: u64,
     latest: u64,
     norm: u64,
     residual: u64,
@@ -118,12 +121,9 @@ impl Embed {
     /// Begins the residual of `tokens` rows of `hidden` numbers. It is never launched early, so that everything that the host
     /// and the step before have written is there for all kernels of the step.
     ///
-    /// # Safety
-    /// Whenever this runs, `hidden` numbers must lie at every address in `features` that is not 0.
-    ///
     /// # Panics
     /// When a buffer is too small, or the table is not one of 16-bit numbers.
-    pub unsafe fn embed(
+    pub fn embed(
         &self,
         table: &Embeddings<'_>,
         places: Places<'_>,
@@ -140,7 +140,7 @@ impl Embed {
             position: places.position.address(),
             ids: places.ids.address(),
             slots: places.slots.address(),
-            features: places.features.address(),
+            given: places.given.address(),
             latest: places.latest.address(),
             norm: residual.norm.address(),
             residual: residual.values.address(),
@@ -156,7 +156,7 @@ impl Embed {
             places.position.memory(),
             places.ids.memory(),
             places.slots.memory(),
-            places.features.memory(),
+            places.given.memory(),
             places.latest.memory(),
             residual.norm.memory(),
             residual.values.memory(),
@@ -165,7 +165,7 @@ impl Embed {
         ];
         let launch = launch(SQUARES * 32, tokens, false);
         // SAFETY: the buffers hold as many rows, which was checked; the kernel looks up no token beyond the table and no slot
-        // beyond `latest`, and the caller answers for the features.
+        // beyond `latest`.
         unsafe { Work::new(&self.embed, launch, &params, memory) }
     }
 
@@ -207,9 +207,9 @@ impl Embed {
 
 fn check_tokens(places: &Places<'_>, residual: &Residual<'_>, tokens: usize, hidden: usize) {
     assert!((1..=MOST_ROWS).contains(&tokens) && hidden > 0, "{tokens} tokens of 1..={MOST_ROWS}, of {hidden} numbers");
-    let lengths = [places.position.len(), places.ids.len(), places.slots.len(), places.features.len()];
+    let lengths = [places.position.len(), places.ids.len(), places.slots.len()];
     assert!(lengths.iter().all(|&len| len >= tokens), "{lengths:?} places for {tokens} tokens");
-    let lengths = [residual.values.len(), residual.normed.len()];
+    let lengths = [residual.values.len(), residual.normed.len(), places.given.len()];
     assert!(lengths.iter().all(|&len| len >= tokens * hidden), "{lengths:?} for {tokens} x {hidden}");
     assert!(residual.norm.len() >= hidden, "{} weights of a norm of {hidden}", residual.norm.len());
     assert!(residual.squares.len() >= tokens * SQUARES, "{} squares for {tokens} tokens", residual.squares.len());

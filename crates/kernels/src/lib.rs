@@ -35,7 +35,7 @@ mod work;
 pub use attention::{Angles, Attention, HeadNorms, Layer, Tokens};
 pub use device::{Device, Properties};
 pub use driver::driver_version;
-pub use embed::{DRAWN, Embed, Embeddings, Gathered, Places, Published};
+pub use embed::{DRAWN, Embed, Embeddings, GIVEN, Gathered, Places, Published};
 pub use error::{CudaError, Unavailable};
 pub use event::Event;
 pub use graph::Graph;

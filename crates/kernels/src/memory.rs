@@ -1,7 +1,7 @@
 //! Memory on the device, and memory of the host that it can reach.
 
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use bytemuck::Pod;
@@ -15,6 +15,8 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub struct Buffer<T> {
     memory: Memory,
+    /// Where in the memory it begins, in bytes.
+    offset: usize,
     len: usize,
     values: PhantomData<T>,
 }
@@ -53,7 +55,7 @@ impl<T: Pod> Buffer<T> {
         // SAFETY: as many bytes were just taken.
         check("cuMemsetD8", unsafe { sys::cuMemsetD8_v2(address, 0, bytes) })?;
         wait_for_default_stream()?;
-        Ok(Self { memory, len, values: PhantomData })
+        Ok(Self { memory, offset: 0, len, values: PhantomData })
     }
 
     /// How many values it holds.
@@ -73,7 +75,18 @@ impl<T: Pod> Buffer<T> {
 
     /// Where it begins, for the structures that kernels take.
     pub fn address(&self) -> u64 {
-        self.memory.0.address
+        self.memory.0.address + self.offset as u64
+    }
+
+    /// The `len` values from byte `at` on as a buffer of their own, which shares the memory: what one writes the other reads.
+    ///
+    /// # Panics
+    /// When they lie outside, or not where such values may lie.
+    pub fn part<U: Pod>(&self, at: usize, len: usize) -> Buffer<U> {
+        let end = len.checked_mul(size_of::<U>()).and_then(|bytes| bytes.checked_add(at));
+        assert!(end.is_some_and(|end| end <= self.bytes()), "{len} values from byte {at} on of {}", self.bytes());
+        assert!((self.offset + at).is_multiple_of(align_of::<U>()), "values of {} bytes at {at}", size_of::<U>());
+        Buffer { memory: self.memory(), offset: self.offset + at, len, values: PhantomData }
     }
 
     /// A share in its memory.
@@ -110,22 +123,50 @@ impl<T: Pod> Buffer<T> {
         wait_for_default_stream()
     }
 
-    /// Copies pinned values to the place `at` in the order of the stream; they must not change until it has done so.
+    /// Copies some pinned values to the place `at` in the order of the stream; they must not change until it has done so.
     ///
     /// # Errors
     /// When the driver fails.
     ///
     /// # Panics
     /// When they do not fit.
-    pub fn write_later(&mut self, at: usize, values: &Pinned<T>, len: usize, stream: &Stream) -> Result<(), CudaError> {
-        self.check_range(at, len);
-        assert!(len <= values.len, "{len} of {} pinned values", values.len);
+    pub fn write_later(
+        &mut self,
+        at: usize,
+        values: &Pinned<T>,
+        range: Range<usize>,
+        stream: &Stream,
+    ) -> Result<(), CudaError> {
+        let from = &values[range];
+        self.check_range(at, from.len());
         self.device().bind()?;
-        let to = self.address_of(at);
+        let (to, bytes) = (self.address_of(at), size_of_val(from));
         // SAFETY: both ranges were checked; pinned pages stay where they are.
-        let asked =
-            unsafe { sys::cuMemcpyHtoDAsync_v2(to, values.values.cast(), len * size_of::<T>(), stream.handle()) };
+        let asked = unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.as_ptr().cast(), bytes, stream.handle()) };
         check("cuMemcpyHtoDAsync", asked)
+    }
+
+    /// Copies `len` values of another buffer, from its value `first` on, to the place `at` in the order of the stream.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    ///
+    /// # Panics
+    /// When there are fewer, or they do not fit.
+    pub fn copy_later(
+        &mut self,
+        at: usize,
+        from: &Self,
+        first: usize,
+        len: usize,
+        stream: &Stream,
+    ) -> Result<(), CudaError> {
+        self.check_range(at, len);
+        from.check_range(first, len);
+        self.device().bind()?;
+        let (to, from, bytes) = (self.address_of(at), from.address_of(first), len * size_of::<T>());
+        // SAFETY: both ranges were checked; the driver frees no memory before what uses it has run.
+        check("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, stream.handle()) })
     }
 
     /// Copies the values `at..at + into.len()` to the host, after everything that was asked of the device.

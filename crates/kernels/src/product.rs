@@ -183,8 +183,9 @@ impl Prepared {
 }
 
 impl Default for Flow {
+    /// All that shared memory holds; more than two stages under way at once delay those of the next product.
     fn default() -> Self {
-        Self { slots: 16, flight: 3 }
+        Self { slots: usize::MAX, flight: 2 }
     }
 }
 

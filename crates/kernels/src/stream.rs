@@ -81,16 +81,16 @@ impl Stream {
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives.
         check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.handle, mode) })?;
-        let mut memory = Vec::new();
+        let mut kept = Vec::new();
         let worked = work.into_iter().try_for_each(|work| {
-            memory.extend_from_slice(work.memory());
+            kept.push((work.function().clone(), work.memory().to_vec()));
             work.run(self)
         });
         let mut graph = std::ptr::null_mut();
         // SAFETY: recording was begun above; the driver writes one handle.
         let ended = check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(self.handle, &raw mut graph) });
         worked.and(ended)?;
-        Graph::new(&self.device, graph, memory)
+        Graph::new(&self.device, graph, kept)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use karst_kernels::{
-    Buffer, DRAWN, Device, Embed, Embeddings, Float, Gathered, Places, Published, Residual, SQUARES, Stream,
+    Buffer, DRAWN, Device, Embed, Embeddings, Float, GIVEN, Gathered, Places, Published, Residual, SQUARES, Stream,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -81,15 +81,14 @@ impl Case {
 
     fn run(&self, world: &World, tokens: &[Token]) -> Run {
         let (device, t, h) = (&world.device, tokens.len(), self.hidden);
-        let features = device.upload(&self.features).unwrap();
-        let address = |token: &Token| token.feature.map_or(0, |row| features.address_of(row * h));
+        let given = |token: &Token| self.features[token.feature.unwrap_or(0) * h..][..h].to_vec();
         let numbers = device.upload(&self.table).unwrap();
         let upload = |of: fn(&Token) -> u32| device.upload(&tokens.iter().map(of).collect::<Vec<_>>()).unwrap();
         let places = Places {
             position: &device.upload(&tokens.iter().map(|token| token.position).collect::<Vec<_>>()).unwrap(),
             ids: &upload(|token| token.id),
             slots: &upload(|token| token.slot),
-            features: &device.upload(&tokens.iter().map(address).collect::<Vec<_>>()).unwrap(),
+            given: &device.upload(&tokens.iter().flat_map(given).collect::<Vec<_>>()).unwrap(),
             latest: &device.upload(&self.latest).unwrap(),
         };
         // One more row than needed, which must stay as it is.
@@ -99,8 +98,7 @@ impl Case {
         let norm = device.upload(&self.norm).unwrap();
         let mut residual = Residual { values: &mut values, norm: &norm, normed: &mut normed, squares: &mut squares };
         let table = Embeddings { float: self.float, numbers: &numbers };
-        // SAFETY: the features live until the end.
-        let work = unsafe { world.embed.embed(&table, places, &mut residual, t, h) };
+        let work = world.embed.embed(&table, places, &mut residual, t, h);
         world.stream.run(&work).unwrap();
         Run { values: values.read().unwrap(), normed: normed.read().unwrap(), squares: squares.read().unwrap() }
     }
@@ -111,7 +109,7 @@ fn token(t: usize, vocabulary: usize, slots: usize, rows: usize, rng: &mut ChaCh
         Token { position: t as i32, id: rng.random_range(0..vocabulary as u32), slot: u32::MAX, feature: None };
     match (t + 1) % 7 {
         2 | 3 => (token.id, token.slot) = (DRAWN, rng.random_range(0..slots as u32)),
-        4 => (token.id, token.feature) = (u32::MAX, Some(rng.random_range(0..rows))),
+        4 => (token.id, token.feature) = (GIVEN, Some(rng.random_range(0..rows))),
         5 => token.position = -1,
         6 => token.id = if rng.random() { vocabulary as u32 } else { DRAWN },
         _ => {}
@@ -225,14 +223,13 @@ fn a_buffer_that_is_too_small_is_refused() {
     let world = world();
     let case = Case::new(Float::F16, 8, 2, 1);
     let numbers = world.device.upload(&case.table).unwrap();
-    let (words, features) = (world.device.zeroed(2).unwrap(), world.device.zeroed(2).unwrap());
+    let (words, given) = (world.device.zeroed(2).unwrap(), world.device.zeroed(24).unwrap());
     let position = world.device.zeroed(2).unwrap();
-    let places = Places { position: &position, ids: &words, slots: &words, features: &features, latest: &words };
+    let places = Places { position: &position, ids: &words, slots: &words, given: &given, latest: &words };
     let norm = world.device.zeroed(8).unwrap();
     let (mut values, mut normed, mut squares) =
         (world.device.zeroed(24).unwrap(), world.device.zeroed(24).unwrap(), world.device.zeroed(3 * SQUARES).unwrap());
     let mut residual = Residual { values: &mut values, norm: &norm, normed: &mut normed, squares: &mut squares };
     let table = Embeddings { float: Float::F16, numbers: &numbers };
-    // SAFETY: there are no features.
-    drop(unsafe { world.embed.embed(&table, places, &mut residual, 3, 8) });
+    drop(world.embed.embed(&table, places, &mut residual, 3, 8));
 }

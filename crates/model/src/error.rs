@@ -3,7 +3,10 @@
 use karst_checkpoint::CheckpointError;
 use karst_contract::{Code, Coded};
 
+use karst_kernels::{CudaError, LoadError, Unavailable};
+
 use crate::cpu::linear::LinearError;
+use crate::cuda::Unsupported;
 
 /// Why a model cannot be loaded or a forward pass cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +126,38 @@ pub enum ModelError {
         /// Tokens in a block.
         block: usize,
     },
+    /// The device failed, or has no room.
+    #[error("the device failed: {0}")]
+    Device(#[from] CudaError),
+    /// There is no such device.
+    #[error(transparent)]
+    NoDevice(#[from] Unavailable),
+    /// Weights cannot be brought to the device.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// This build has no kernels for the device.
+    #[error("this build has no CUDA kernels for the device")]
+    NoKernels,
+    /// The kernels do not compute this model.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// A layer of the decoder with a bias, which the kernels do not add.
+    #[error("{tensor}: the kernels add no bias")]
+    Bias {
+        /// The bias.
+        tensor: String,
+    },
+}
+
+impl ModelError {
+    /// Whether the device has no memory left for what was asked.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::OutOfMemory { .. } => true,
+            Self::Device(error) | Self::Load(LoadError::Cuda(error)) => error.is_out_of_memory(),
+            _ => false,
+        }
+    }
 }
 
 impl From<candle_core::Error> for ModelError {
@@ -134,12 +169,17 @@ impl From<candle_core::Error> for ModelError {
 impl Coded for ModelError {
     fn code(&self) -> Code {
         match self {
+            _ if self.is_out_of_memory() => Code::OutOfMemory,
             Self::Checkpoint(error) => error.code(),
             Self::Linear(error) => error.code(),
             Self::OutOfMemory { .. } => Code::OutOfMemory,
             Self::NonFinite { .. } | Self::NonFiniteFeatures { .. } => Code::NonFinite,
             Self::CacheSize { .. } => Code::InvalidOption,
-            Self::Threads(_) => Code::DeviceUnavailable,
+            Self::Threads(_) | Self::NoDevice(_) | Self::NoKernels | Self::Unsupported(_) | Self::Bias { .. } => {
+                Code::DeviceUnavailable
+            }
+            Self::Device(_) | Self::Load(LoadError::Cuda(_)) => Code::DeviceLost,
+            Self::Load(_) => Code::UnsupportedCheckpoint,
             Self::Tensor(_)
             | Self::EmptyRow { .. }
             | Self::UnknownToken { .. }

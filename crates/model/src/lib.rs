@@ -24,6 +24,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cpu;
+pub mod cuda;
 mod error;
+mod progress;
 
 pub use error::ModelError;

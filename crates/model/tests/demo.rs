@@ -25,7 +25,7 @@ fn all_samples_are_answered_as_listed() {
         let grids: Vec<Vec<u32>> = sample["grids"].as_array().unwrap().iter().map(ids).collect();
         assert_eq!(pictures.views.iter().map(|view| vec![view.rows, view.columns]).collect::<Vec<_>>(), grids);
         let start = Instant::now();
-        let features = model.encode(&pictures.views, &pictures.packs).unwrap();
+        let features = model.vision().encode(&pictures.views, &pictures.packs).unwrap();
         let encoded = start.elapsed();
         let (prompt, expected) = (ids(&sample["prompt_ids"]), ids(&sample["greedy_ids"]));
         let mut session = Session::on(0, prompt.len() + expected.len());

@@ -85,8 +85,8 @@ impl Case {
 
     fn run(&mut self, name: &str, conversation: &Value) -> Worst {
         let pictures = Pictures::of(conversation, &self.folder, &self.settings);
-        let patches = self.model.tower(&pictures.views).unwrap();
-        let features = self.model.encode(&pictures.views, &pictures.packs).unwrap();
+        let patches = self.model.vision().tower(&pictures.views).unwrap();
+        let features = self.model.vision().encode(&pictures.views, &pictures.packs).unwrap();
         let tower = self.tower_error(name, conversation, &pictures, &patches);
         let resampler = self.resampler_error(name, &features);
         let (logits, ids) = self.decode(name, conversation, &features);
@@ -158,7 +158,7 @@ fn a_wrong_time_is_seen_in_the_features() {
     let mut pictures = Pictures::of(conversation, &case.folder, &case.settings);
     assert!(pictures.packs[0].times.is_some());
     pictures.packs[0].times.as_mut().unwrap().reverse();
-    let features = case.model.encode(&pictures.views, &pictures.packs).unwrap();
+    let features = case.model.vision().encode(&pictures.views, &pictures.packs).unwrap();
     assert!(case.resampler_error("video_packed", &features) > 10.0 * TOLERANCE);
 }
 
@@ -167,14 +167,14 @@ fn a_pack_is_its_views_tower_and_resampler_in_turn() {
     let case = Case::open(&checkpoints()[0]);
     let conversations = json(&case.folder.join("expected.json"));
     let pictures = Pictures::of(&conversations["video_six"], &case.folder, &case.settings);
-    let patches = case.model.tower(&pictures.views).unwrap();
+    let patches = case.model.vision().tower(&pictures.views).unwrap();
     let times = pictures.packs[0].times.as_ref().unwrap();
     let views = pictures.views.iter().zip(&patches).zip(times);
     let encoded: Vec<Encoded<'_>> = views
         .map(|((view, patches), &time)| Encoded { rows: view.rows, columns: view.columns, patches, time: Some(time) })
         .collect();
-    let features = case.model.encode(&pictures.views, &pictures.packs).unwrap();
-    assert_eq!(case.model.resample(&encoded).unwrap(), features.packs[0]);
+    let features = case.model.vision().encode(&pictures.views, &pictures.packs).unwrap();
+    assert_eq!(case.model.vision().resample(&encoded).unwrap(), features.packs[0]);
     assert_eq!(features.bytes(), 4 * features.packs[0].len() as u64);
 }
 
@@ -185,10 +185,10 @@ fn features_depend_on_neighbours_only_where_the_checkpoint_does_not_resample_in_
         let case = Case::open(&folder);
         let conversations = json(&case.folder.join("expected.json"));
         let pictures = Pictures::of(&conversations["mixed_image_video"], &case.folder, &case.settings);
-        let together = case.model.encode(&pictures.views, &pictures.packs).unwrap();
+        let together = case.model.vision().encode(&pictures.views, &pictures.packs).unwrap();
         let mut clip = pictures.packs[1].clone();
         clip.views.iter_mut().for_each(|view| *view -= 1);
-        let alone = case.model.encode(&pictures.views[1..], &[clip]).unwrap();
+        let alone = case.model.vision().encode(&pictures.views[1..], &[clip]).unwrap();
         let batched = json(&folder.join("config.json"))["batch_3d_resampler"] != false;
         assert_eq!(together.packs[1] == alone.packs[0], batched, "{}", folder.display());
     }

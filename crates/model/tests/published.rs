@@ -55,7 +55,7 @@ fn the_published_shapes_load_and_decode_within_10_gb() {
     let rgb: Vec<u8> = (0..448 * 448 * 3).map(|i| (i * 31 % 251) as u8).collect();
     let views = views(&Frame::new(448, 448, rgb).unwrap(), &slicing, &settings);
     let pack = Pack { views: vec![0], times: None };
-    let features = timed("one view of 1024 patches", || model.encode(&views, &[pack]).unwrap());
+    let features = timed("one view of 1024 patches", || model.vision().encode(&views, &[pack]).unwrap());
     let prompt: Vec<u32> = (0..96).map(|i| i * 1009 % 150_000).collect();
     let mut session = Session::on(0, 256);
     let placed = [(8, features.packs[0].as_slice())];

@@ -124,7 +124,7 @@ impl Backend for Cpu {
     }
 
     fn encode(&mut self, views: &[View], packs: &[Pack]) -> Result<Features, BackendError> {
-        let features = self.model.encode(views, packs)?;
+        let features = self.model.vision().encode(views, packs)?;
         let (id, bytes) = (FeaturesId(self.made), features.bytes());
         self.made += 1;
         self.features.insert(id, features);

@@ -61,7 +61,7 @@ impl Chunk {
 
     /// Sends the copy to the place `at` of `to`, in the order of the stream.
     pub(super) fn send(&mut self, to: &mut Buffer<u8>, at: usize, stream: &Stream) -> Result<(), CudaError> {
-        to.write_later(at, &self.bytes, self.len, stream)?;
+        to.write_later(at, &self.bytes, 0..self.len, stream)?;
         self.copied.record(stream)
     }
 }

@@ -3,10 +3,7 @@
 mod decoder;
 mod vision;
 
-use std::cell::Cell;
-
 use karst_checkpoint::{Checkpoint, Tensor};
-use karst_contract::Progress;
 use rayon::ThreadPool;
 
 use super::decoder::Decoder;
@@ -15,26 +12,28 @@ use super::norm::{LayerNorm, RmsNorm};
 use super::resampler::Resampler;
 use super::tower::Tower;
 use crate::ModelError;
+use crate::progress::Taken;
 
-/// Loads everything, on `threads`.
-pub(super) fn load(
-    checkpoint: &Checkpoint,
-    threads: &ThreadPool,
-    progress: &dyn Fn(Progress),
-) -> Result<(Tower, Resampler, Decoder), ModelError> {
-    let loader = Loader { checkpoint, threads, progress, done: Cell::new(0) };
-    let (tower, resampler, decoder) = (loader.tower()?, loader.resampler()?, loader.decoder()?);
-    loader.finish();
-    Ok((tower, resampler, decoder))
+/// Loads the decoder, on `threads`.
+pub(super) fn decoder(checkpoint: &Checkpoint, threads: &ThreadPool, taken: &Taken<'_>) -> Result<Decoder, ModelError> {
+    Loader { checkpoint, threads, taken }.decoder()
 }
 
-/// A checkpoint that counts what has been taken from it.
+/// Loads tower and resampler, on `threads`.
+pub(super) fn vision(
+    checkpoint: &Checkpoint,
+    threads: &ThreadPool,
+    taken: &Taken<'_>,
+) -> Result<(Tower, Resampler), ModelError> {
+    let loader = Loader { checkpoint, threads, taken };
+    Ok((loader.tower()?, loader.resampler()?))
+}
+
+/// What takes weights from a checkpoint.
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     threads: &'a ThreadPool,
-    progress: &'a dyn Fn(Progress),
-    /// Bytes of the model made so far.
-    done: Cell<u64>,
+    taken: &'a Taken<'a>,
 }
 
 impl<'a> Loader<'a> {
@@ -83,17 +82,7 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// Counts what was copied, and gives its pages back, lest the files' pages stand in memory beside the model.
     fn taken(&self, prefix: &str, bytes: usize) {
-        self.checkpoint.release(prefix);
-        let total = self.checkpoint.bytes();
-        self.done.set(total.min(self.done.get() + bytes as u64));
-        (self.progress)(Progress { phase: "weights", done: self.done.get(), total });
-    }
-
-    /// What the model holds and what the files hold differ by a little; the end is the end.
-    fn finish(&self) {
-        let total = self.checkpoint.bytes();
-        (self.progress)(Progress { phase: "weights", done: total, total });
+        self.taken.take(prefix, bytes);
     }
 }

@@ -21,10 +21,12 @@ mod softmax;
 mod tower;
 mod unbatched;
 mod vector;
+mod vision;
 
-pub use model::{Features, Memory, Model, Options};
+pub use model::{Memory, Model, Options};
 pub use resampler::Encoded;
 pub use row::{Logits, Row};
+pub use vision::{Features, Vision};
 
 /// `x` [T, K] times the weight -> [T, N].
 fn product(x: &[f32], weight: &linear::Linear) -> Vec<f32> {
