@@ -56,7 +56,7 @@ fn criterion_cases(criterion: &mut Criterion) {
     let mut group =
         criterion.benchmark_group(format!("{VISION_LAYERS} of 27 vision layers, {LAYERS} of 36 decoder layers"));
     group.sample_size(10);
-    group.bench_function("tower, a view of 32 x 32 patches", |bencher| bencher.iter(|| model.tower(&view)));
+    group.bench_function("tower, a view of 32 x 32 patches", |bencher| bencher.iter(|| model.vision().tower(&view)));
     let prompt: Vec<u32> = (0..PREFILL as u32).collect();
     group.bench_function(format!("prefill of {PREFILL} tokens"), |bencher| {
         bencher.iter(|| forward(&mut model, 0, &prompt));

@@ -72,6 +72,12 @@ impl Checkpoint {
         self.shards.bytes()
     }
 
+    /// Bytes of the tensors whose names begin with `prefix`.
+    pub fn bytes_under(&self, prefix: &str) -> u64 {
+        let names = self.names().filter(|name| name.starts_with(prefix));
+        names.filter_map(|name| self.tensor(name).ok()).map(|tensor| tensor.bytes.len() as u64).sum()
+    }
+
     /// A tensor.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, CheckpointError> {
         self.shards.get(name).ok_or_else(|| CheckpointError::MissingTensor { tensor: name.into() })

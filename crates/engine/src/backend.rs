@@ -2,6 +2,7 @@
 //! counts and handles.
 
 mod cpu;
+pub(crate) mod cuda;
 pub mod sim;
 mod slots;
 
@@ -9,6 +10,7 @@ use karst_contract::{Code, Coded, Failure};
 use karst_vision_input::{Pack, View};
 
 pub use cpu::Cpu;
+pub use cuda::Cuda;
 
 use crate::plan::{Bounds, FeaturesId, Plan};
 use crate::sampler::Logprobs;
@@ -28,7 +30,7 @@ pub trait Backend: Send {
     /// held for the call.
     fn encode(&mut self, views: &[View], packs: &[Pack]) -> Result<Features, BackendError>;
 
-    /// Begins a step. A backend may let a second one begin before the first is settled, never a third.
+    /// Begins a step. Where [`Description::ahead`] is set, a second one may begin before the first is settled, never a third.
     ///
     /// # Errors
     /// As [`Backend::encode`]. After one that is not final the same rows, or some of them, may be given again.
@@ -81,6 +83,8 @@ pub struct Description {
     pub patches: usize,
     /// V, the length of a row of logits.
     pub vocabulary: usize,
+    /// Whether a step may begin before the one before it is settled. Such a backend refuses no step but for good.
+    pub ahead: bool,
     /// What the backend has reserved.
     pub memory: Memory,
 }

@@ -22,7 +22,7 @@ pub struct Info {
 /// The device, and why it was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// As it is chosen: `cpu`.
+    /// As it is chosen: `cpu`, `cuda:0`.
     pub name: String,
     /// In words.
     pub description: String,
@@ -76,12 +76,11 @@ impl Info {
     pub(crate) fn of(
         folder: &Path,
         checkpoint: &Checkpoint,
-        why: &str,
+        (device, why): (String, String),
         description: &Description,
         limits: LimitsInfo,
     ) -> Self {
-        let device =
-            DeviceInfo { name: "cpu".to_owned(), description: description.device.clone(), why: why.to_owned() };
+        let device = DeviceInfo { name: device, description: description.device.clone(), why };
         let model = ModelInfo::of(name(folder), checkpoint.config(), checkpoint.bytes());
         Self { device, model, memory: description.memory, limits }
     }

@@ -28,6 +28,7 @@
 mod answer;
 pub mod backend;
 pub mod blocks;
+mod device;
 mod engine;
 mod error;
 mod generation;
@@ -46,9 +47,10 @@ mod worker;
 mod workshop;
 
 pub use backend::Backend;
+pub use device::DeviceChoice;
 pub use engine::{Engine, Load, Tuning};
 pub use error::EngineError;
 pub use generation::Generation;
 pub use info::{DeviceInfo, Info, LimitsInfo, ModelInfo};
-pub use open::{DeviceChoice, EngineOptions};
+pub use open::EngineOptions;
 pub use prepare::{Front, Group, Inspection, PartInspection, RequestError};

@@ -25,9 +25,9 @@ pub(crate) struct Wish {
     pub(crate) block: usize,
 }
 
-/// Bytes of the cache a position: keys and values of all layers, in f32.
-pub(crate) fn position_bytes(decoder: &DecoderConfig) -> u64 {
-    2 * 4 * (decoder.layers * decoder.kv_heads * decoder.head_dim) as u64
+/// Bytes of the cache a position: keys and values of all layers, in numbers of `bytes` bytes.
+pub(crate) fn position_bytes(decoder: &DecoderConfig, bytes: u64) -> u64 {
+    2 * bytes * (decoder.layers * decoder.kv_heads * decoder.head_dim) as u64
 }
 
 /// Positions that the cache gets, when `free` bytes can be had; `None` where that is not known, and then nothing is cut.

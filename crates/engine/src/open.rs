@@ -5,23 +5,32 @@ use std::sync::Arc;
 
 use karst_checkpoint::{Checkpoint, Config};
 use karst_contract::{Progress, limits};
-use karst_kernels::{Survey, Unusable};
-use karst_model::cpu;
+use karst_kernels::Device;
+use karst_model::{ModelError, cpu, cuda};
 use karst_prompt::{PACK_ROWS, Tokenizer};
 use karst_vision_input::Settings;
 
+use crate::backend::cuda::{CHUNK, Cuda};
 use crate::backend::{Backend, Cpu};
+use crate::device::{self, DeviceChoice, Place};
 use crate::engine::{Engine, Tuning};
 use crate::error::EngineError;
 use crate::info::{Info, LimitsInfo};
 use crate::memory::{self, Wish};
+use crate::plan::Bounds;
 use crate::prepare::Front;
 
 /// Positions of a request when nobody says how many: a page of text, ten pictures and a long answer.
 const CONTEXT: usize = 8192;
 
-/// Requests at once on a processor when nobody says how many. They share the reading of the weights, not the arithmetic.
-const REQUESTS: usize = 4;
+/// Requests on a processor share the reading of the weights, not the arithmetic.
+const CPU: Habit = Habit { requests: 4, number: 4 };
+
+/// A device computes for several in the time in which it reads the weights once.
+const CUDA: Habit = Habit { requests: 16, number: 2 };
+
+/// What a device holds beside weights and cache: the numbers of a step, what weights pass through, recorded launches.
+const WORKSPACE: u64 = 512 << 20;
 
 /// Tokens a block of the cache: so few are left unused at a request's end, and copies stay long.
 const BLOCK: usize = 16;
@@ -33,26 +42,11 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// Positions of a request, answer included; `None` is 8192, or what the model has if that is less.
     pub max_context: Option<usize>,
-    /// Requests that run at once; `None` is 4.
+    /// Requests that run at once; `None` is 4 on the processor and 16 on a device.
     pub max_requests: Option<usize>,
     /// Threads that compute; `None` takes as many as there are cores.
     pub threads: Option<usize>,
 }
-
-/// What computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeviceChoice {
-    /// The best there is.
-    #[default]
-    Auto,
-    /// The processor.
-    Cpu,
-    /// A CUDA device, by its number.
-    Cuda(u32),
-}
-
-/// Why a CUDA device that could be used is not.
-const NO_CUDA: &str = "decoding on CUDA devices is not built into this version yet";
 
 impl Engine {
     /// Opens the model in `folder` and tells `progress` how far it has come.
@@ -61,37 +55,66 @@ impl Engine {
     /// When the folder is no model that karst can use, the device does not exist, a number is outside its range, or memory
     /// does not suffice.
     pub fn open(folder: &Path, options: &EngineOptions, progress: impl Fn(Progress)) -> Result<Self, EngineError> {
-        let why = choose(options.device, |wanted| Survey::take().choose(wanted))?;
+        let found = device::look(options.device)?;
         let checkpoint = Checkpoint::open(folder)?;
         let config = checkpoint.config();
         let tokenizer = tokenizer(&checkpoint)?;
         if config.resampler.queries != PACK_ROWS {
             return Err(EngineError::PackRows { queries: config.resampler.queries, expected: PACK_ROWS });
         }
-        let sizes = Sizes::of(config, options)?;
-        let cache = sizes.cache(&checkpoint, memory::free())?;
-        let options = cpu::Options { threads: options.threads, kv_tokens: cache, block: BLOCK };
-        let model = cpu::Model::load(&checkpoint, &options, &progress)?;
-        let backend = Cpu::new(model, config, sizes.requests);
-        let info = Info::of(folder, &checkpoint, &why, backend.description(), sizes.limits(config, cache));
+        let (place, why) =
+            device::fit(options.device, found, |ordinal| on_device(&checkpoint, options, ordinal).map(|_| ()))?;
+        let (backend, sizes): (Box<dyn Backend>, _) = match place {
+            Place::Cpu => on_cpu(&checkpoint, options, &progress)?,
+            Place::Cuda(ordinal) => on_cuda(&checkpoint, options, ordinal, &progress)?,
+        };
+        let limits = sizes.limits(config, backend.description().bounds);
+        let info = Info::of(folder, &checkpoint, (place.to_string(), why), backend.description(), limits);
         let front = front(tokenizer, config, &sizes);
-        Engine::assemble(Box::new(backend), front, info, Tuning::default())
+        Engine::assemble(backend, front, info, Tuning::default())
     }
 }
 
-/// Why the processor computes, if it may. `find` looks for the CUDA device that is wanted, or any.
-fn choose(
-    device: DeviceChoice,
-    find: impl FnOnce(Option<u32>) -> Result<u32, Unusable>,
-) -> Result<String, EngineError> {
-    let why = |found: Result<u32, Unusable>| found.map_or_else(|why| why.to_string(), |_| NO_CUDA.to_owned());
-    match device {
-        DeviceChoice::Auto => Ok(why(find(None))),
-        DeviceChoice::Cpu => Ok("it was asked for".to_owned()),
-        DeviceChoice::Cuda(number) => {
-            Err(EngineError::Device { device: format!("cuda:{number}"), reason: why(find(Some(number))) })
-        }
-    }
+fn on_cpu(
+    checkpoint: &Checkpoint,
+    options: &EngineOptions,
+    progress: &dyn Fn(Progress),
+) -> Result<(Box<dyn Backend>, Sizes), EngineError> {
+    let config = checkpoint.config();
+    let sizes = Sizes::of(config, options, CPU)?;
+    let wish = Wish { weights: checkpoint.bytes(), ..sizes.wish() };
+    let kv_tokens = memory::cache_positions(&wish, memory::free())?;
+    let loading = cpu::Options { threads: options.threads, kv_tokens, block: BLOCK };
+    let model = cpu::Model::load(checkpoint, &loading, progress)?;
+    Ok((Box::new(Cpu::new(model, config, sizes.requests)), sizes))
+}
+
+fn on_cuda(
+    checkpoint: &Checkpoint,
+    options: &EngineOptions,
+    ordinal: u32,
+    progress: &dyn Fn(Progress),
+) -> Result<(Box<dyn Backend>, Sizes), EngineError> {
+    let (loading, sizes) = on_device(checkpoint, options, ordinal)?;
+    let model = cuda::Model::load(checkpoint, &loading, options.threads, progress)?;
+    Ok((Box::new(Cuda::new(model, checkpoint.config(), &loading)), sizes))
+}
+
+/// What is to be taken of a device, if it computes the model and has room for it.
+fn on_device(
+    checkpoint: &Checkpoint,
+    options: &EngineOptions,
+    ordinal: u32,
+) -> Result<(cuda::Options, Sizes), EngineError> {
+    let config = checkpoint.config();
+    cuda::check(&config.decoder).map_err(ModelError::from)?;
+    let sizes = Sizes::of(config, options, CUDA)?;
+    let device = Device::open(ordinal).map_err(ModelError::from)?;
+    let free = device.free_memory().map_err(ModelError::from)?;
+    let wish = Wish { weights: checkpoint.bytes_under("llm.") + WORKSPACE, ..sizes.wish() };
+    let kv_tokens = memory::cache_positions(&wish, Some(free))?;
+    let (slots, context) = (sizes.requests, sizes.context);
+    Ok((cuda::Options { device: ordinal, slots, context, kv_tokens, block: BLOCK, tokens: CHUNK }, sizes))
 }
 
 fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, EngineError> {
@@ -111,31 +134,40 @@ struct Sizes {
     position: u64,
 }
 
+/// What depends on where a model runs.
+#[derive(Clone, Copy)]
+struct Habit {
+    /// Requests at once when nobody says how many.
+    requests: usize,
+    /// Bytes of a number of the cache.
+    number: u64,
+}
+
 impl Sizes {
-    fn of(config: &Config, options: &EngineOptions) -> Result<Self, EngineError> {
+    fn of(config: &Config, options: &EngineOptions, habit: Habit) -> Result<Self, EngineError> {
         let most = config.decoder.max_positions;
         let context = options.max_context.unwrap_or(CONTEXT.min(most));
         within("maxContext", context, 1, most)?;
-        let requests = options.max_requests.unwrap_or(REQUESTS);
+        let requests = options.max_requests.unwrap_or(habit.requests);
         within("maxRequests", requests, 1, limits::MAX_RUNNING)?;
         if let Some(threads) = options.threads {
             within("threads", threads, 1, 1024)?;
         }
-        Ok(Self { context, requests, position: memory::position_bytes(&config.decoder) })
+        Ok(Self { context, requests, position: memory::position_bytes(&config.decoder, habit.number) })
     }
 
-    fn cache(&self, checkpoint: &Checkpoint, free: Option<u64>) -> Result<usize, EngineError> {
+    /// A cache for all requests, beside weights of no size.
+    fn wish(&self) -> Wish {
         let Self { context, requests, position } = *self;
-        let wish = Wish { weights: checkpoint.bytes(), position, context, requests, block: BLOCK };
-        memory::cache_positions(&wish, free)
+        Wish { weights: 0, position, context, requests, block: BLOCK }
     }
 
-    fn limits(&self, config: &Config, cache_tokens: usize) -> LimitsInfo {
+    fn limits(&self, config: &Config, bounds: Bounds) -> LimitsInfo {
         LimitsInfo {
             max_context: self.context,
             max_requests: self.requests,
             max_waiting: limits::MAX_QUEUE,
-            cache_tokens,
+            cache_tokens: bounds.blocks as usize * bounds.block,
             max_slices: config.preprocessing.max_slices,
         }
     }
@@ -164,34 +196,5 @@ fn front(tokenizer: Tokenizer, config: &Config, sizes: &Sizes) -> Front {
         max_context: sizes.context,
         max_positions: config.decoder.max_positions,
         position_bytes: sizes.position,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NO_KERNELS: &str = "this build has no CUDA kernels";
-
-    #[test]
-    fn the_processor_computes_and_says_why() {
-        let none = |_| Err(Unusable::NoKernels);
-        assert_eq!(choose(DeviceChoice::Auto, none).unwrap(), NO_KERNELS);
-        assert_eq!(choose(DeviceChoice::Auto, |wanted| wanted.map_or(Ok(0), |_| none(wanted))).unwrap(), NO_CUDA);
-        assert_eq!(choose(DeviceChoice::Cpu, |_| panic!("nobody asked for a device")).unwrap(), "it was asked for");
-    }
-
-    #[test]
-    fn a_cuda_device_is_refused_with_the_reason() {
-        let refused = |find: fn(Option<u32>) -> Result<u32, Unusable>| {
-            let error = choose(DeviceChoice::Cuda(1), find).unwrap_err();
-            assert_eq!(karst_contract::Coded::code(&error), karst_contract::Code::DeviceUnavailable);
-            error.to_string()
-        };
-        assert_eq!(refused(|_| Err(Unusable::NoKernels)), format!("device cuda:1 cannot be used: {NO_KERNELS}"));
-        assert_eq!(
-            refused(|wanted| wanted.ok_or(Unusable::NoDevices)),
-            format!("device cuda:1 cannot be used: {NO_CUDA}")
-        );
     }
 }

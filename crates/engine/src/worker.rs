@@ -24,6 +24,7 @@ use crate::plan::{FeaturesId, RequestId};
 use crate::prepare::{Draft, ViewPack};
 use crate::scheduler::Scheduler;
 use crate::workshop::Workshop;
+use step::Begun;
 
 /// What other threads tell the engine's.
 pub(crate) enum Command {
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     /// Requests whose pictures wait for room in the pixel budget, in their order.
     unread: VecDeque<RequestId>,
     pixels: Pixels,
+    /// The step that the backend works on while its successor is planned.
+    under_way: Option<Begun>,
     /// Bytes of the features that the backend holds.
     features: BTreeMap<FeaturesId, u64>,
     inbox: Receiver<Command>,
@@ -77,6 +80,7 @@ impl Worker {
             live: BTreeMap::new(),
             unread: VecDeque::new(),
             pixels: Pixels::new(tuning.pixel_bytes),
+            under_way: None,
             features: BTreeMap::new(),
             inbox,
             commands,

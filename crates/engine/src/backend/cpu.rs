@@ -12,7 +12,7 @@ use super::{Backend, BackendError, Description, Features, Memory, Outcome, RowFa
 use crate::plan::{Append, Bounds, FeaturesId, Plan, Row};
 
 /// Floating-point operations after which a caller's wish to end should be heard: some seconds on a few cores.
-const OPERATIONS: u64 = 1 << 39;
+pub(super) const OPERATIONS: u64 = 1 << 39;
 
 /// Tokens that share a step whatever they cost: fewer would read the weights too often.
 const LEAST_CHUNK: u64 = 32;
@@ -52,6 +52,7 @@ impl Cpu {
                 false => usize::MAX,
             },
             vocabulary: config.decoder.vocabulary,
+            ahead: false,
             memory,
         };
         let (features, outcomes) = (HashMap::new(), None);
@@ -152,6 +153,7 @@ impl From<ModelError> for BackendError {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::OutOfMemory { what, bytes } => Self::OutOfMemory { what, bytes },
+            ModelError::Device(error) => Self::DeviceLost(error.to_string()),
             ModelError::NonFinite { .. } | ModelError::NonFiniteFeatures { .. } => Self::NonFinite(error.to_string()),
             other => Self::Failed(other.to_string()),
         }
@@ -168,7 +170,7 @@ fn token_operations(config: &Config) -> u64 {
 }
 
 /// Of the tower's products.
-fn patch_operations(config: &Config) -> u64 {
+pub(super) fn patch_operations(config: &Config) -> u64 {
     let vision = &config.vision;
     let hidden = vision.hidden as u64;
     (2 * vision.used_layers() as u64 * (4 * hidden * hidden + 2 * hidden * vision.intermediate as u64)).max(1)

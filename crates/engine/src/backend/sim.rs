@@ -7,7 +7,7 @@
 
 mod fault;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +31,8 @@ pub struct Options {
     pub patches: usize,
     /// V.
     pub vocabulary: usize,
+    /// Whether steps begin before those before them are settled.
+    pub ahead: bool,
     /// The next token under greedy sampling.
     pub rule: Rule,
     /// What goes wrong, and when; each once.
@@ -63,7 +65,7 @@ pub struct Sim {
     slots: Slots,
     features: HashMap<FeaturesId, Vec<u64>>,
     made: u64,
-    settled: Option<(u64, Vec<Outcome>)>,
+    settled: VecDeque<(u64, Vec<Outcome>)>,
     log: Arc<Mutex<Log>>,
 }
 
@@ -74,7 +76,7 @@ impl Default for Options {
     /// Small and quick: 4 requests, 64 blocks of 16 tokens, chunks of 64, the demo model's vocabulary.
     fn default() -> Self {
         let bounds = Bounds { slots: 4, blocks: 64, block: 16, chunk: 64, pack_rows: 64 };
-        Self { bounds, patches: 1024, vocabulary: 1284, rule: hashed(1000), faults: Vec::new() }
+        Self { bounds, patches: 1024, vocabulary: 1284, ahead: false, rule: hashed(1000), faults: Vec::new() }
     }
 }
 
@@ -91,7 +93,7 @@ pub fn saying(ids: Vec<u32>) -> Rule {
 impl Sim {
     /// A simulation and the log that it writes.
     pub fn new(options: Options) -> (Self, Arc<Mutex<Log>>) {
-        let Options { bounds, patches, vocabulary, rule, faults } = options;
+        let Options { bounds, patches, vocabulary, ahead, rule, faults } = options;
         let memory = Memory { weights: 0, cache: 8 * bounds.blocks as u64 * bounds.block as u64 };
         let log = Arc::new(Mutex::new(Log::default()));
         let mut by_time: BTreeMap<At, Vec<Fault>> = BTreeMap::new();
@@ -99,14 +101,14 @@ impl Sim {
             by_time.entry(at).or_default().push(fault);
         }
         let sim = Self {
-            description: Description { device: "simulation".to_owned(), bounds, patches, vocabulary, memory },
+            description: Description { device: "simulation".to_owned(), bounds, patches, vocabulary, ahead, memory },
             rule,
             faults: by_time,
             cells: vec![0; bounds.blocks as usize * bounds.block],
             slots: Slots::new(bounds.slots),
             features: HashMap::new(),
             made: 0,
-            settled: None,
+            settled: VecDeque::new(),
             log: Arc::clone(&log),
         };
         (sim, log)
@@ -225,12 +227,15 @@ impl Backend for Sim {
         if no_memory && let Some(first) = outcomes.first_mut() {
             *first = Err(RowFault::OutOfMemory { bytes: 1 << 20 });
         }
-        self.settled = Some((number, outcomes));
+        self.settled.push_back((number, outcomes));
+        if self.settled.len() > 1 + usize::from(self.description.ahead) {
+            return Err(self.violation(format!("{} steps are under way", self.settled.len())));
+        }
         Ok(Ticket(number))
     }
 
     fn settle(&mut self, ticket: Ticket) -> Result<Vec<Result<Option<Drawn>, RowFault>>, BackendError> {
-        match self.settled.take() {
+        match self.settled.pop_front() {
             Some((number, outcomes)) if number == ticket.0 => Ok(outcomes),
             other => Err(self.violation(format!("{ticket:?} is settled after {:?}", other.map(|(number, _)| number)))),
         }

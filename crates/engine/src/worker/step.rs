@@ -6,11 +6,16 @@ use std::time::Instant;
 use karst_contract::{Failure, FinishReason};
 
 use super::Worker;
-use crate::backend::{BackendError, Drawn, Outcome};
-use crate::plan::{Plan, RequestId};
+use crate::backend::{BackendError, Drawn, Outcome, Ticket};
+use crate::plan::{FeaturesId, Plan, RequestId};
 
-/// What a row came to, with the fault in the words of its request's end.
-type Settled = (RequestId, Result<Option<Drawn>, Failure>);
+/// A step under way.
+pub(super) struct Begun {
+    plan: Plan,
+    ticket: Ticket,
+    /// Features that no later plan names.
+    spent: Vec<FeaturesId>,
+}
 
 impl Worker {
     /// Encodes one batch of packs, if any waits.
@@ -31,51 +36,87 @@ impl Worker {
         ControlFlow::Continue(true)
     }
 
-    /// Runs one step of all who can take part in it, if any can.
+    /// Begins a step of all who can take part in one, and settles the one before; a backend that keeps no step under way has
+    /// its own settled at once. Requests that the one before ends have a row in this one, which nobody looks at.
     pub(super) fn step(&mut self) -> ControlFlow<Failure, bool> {
         let plan = self.scheduler.plan();
+        let before = self.under_way.take();
         if plan.is_empty() {
-            return ControlFlow::Continue(false);
+            let worked = before.is_some();
+            before.map_or(ControlFlow::Continue(()), |begun| self.end(begun))?;
+            return ControlFlow::Continue(worked);
         }
-        match self.execute(plan) {
-            Err(error) => return ControlFlow::Break(error.into()),
-            Ok(outcomes) => outcomes.into_iter().for_each(|(request, outcome)| self.settle(request, outcome)),
+        match self.backend.step(&plan) {
+            Ok(ticket) => {
+                let begun = Begun { plan, ticket, spent: self.scheduler.spent() };
+                let due = match self.backend.description().ahead {
+                    true => {
+                        self.under_way = Some(begun);
+                        before
+                    }
+                    false => Some(begun),
+                };
+                due.map_or(ControlFlow::Continue(()), |begun| self.end(begun))?;
+            }
+            Err(error) if error.is_final() => return ControlFlow::Break(error.into()),
+            Err(error) => {
+                before.map_or(ControlFlow::Continue(()), |begun| self.end(begun))?;
+                self.run_apart(plan, error)?;
+                let spent = self.scheduler.spent();
+                self.release(spent);
+            }
         }
-        let spent = self.scheduler.spent();
-        self.release(spent);
         ControlFlow::Continue(true)
     }
 
-    /// Runs a plan. If it is refused as a whole, its rows run one by one, so that only the culprit fails.
-    fn execute(&mut self, plan: Plan) -> Result<Vec<Settled>, BackendError> {
+    /// Waits for a step and tells what it came to. One that is refused as a whole is run again, row by row.
+    fn end(&mut self, begun: Begun) -> ControlFlow<Failure> {
+        let Begun { plan, ticket, spent } = begun;
         let requests: Vec<_> = plan.rows().iter().map(|row| row.request).collect();
-        match self.attempt(&plan) {
+        match self.backend.settle(ticket) {
+            Ok(outcomes) if outcomes.len() == requests.len() => {
+                // Before any end is told: whoever hears of it finds nothing held.
+                self.release(spent);
+                requests.into_iter().zip(outcomes).for_each(|(request, outcome)| self.settle(request, outcome));
+            }
             Ok(outcomes) => {
-                let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(|fault| Failure::from(&fault)));
-                Ok(requests.into_iter().zip(outcomes).collect())
+                let what = format!("{} outcomes of {} rows", outcomes.len(), requests.len());
+                return ControlFlow::Break(BackendError::DeviceLost(what).into());
             }
-            Err(error) if error.is_final() => Err(error),
-            Err(error) if requests.len() == 1 => Ok(vec![(requests[0], Err(error.into()))]),
-            Err(_) => {
-                let settled: Result<Vec<_>, _> = plan.split().map(|row| self.execute(row)).collect();
-                Ok(settled?.into_iter().flatten().collect())
+            Err(error) if error.is_final() => return ControlFlow::Break(error.into()),
+            // What has begun since then was to go on from these rows.
+            Err(error) if self.under_way.is_some() => {
+                self.release(spent);
+                requests.iter().for_each(|&id| self.fail(id, (&error).into()));
+            }
+            Err(error) => {
+                self.run_apart(plan, error)?;
+                self.release(spent);
             }
         }
+        ControlFlow::Continue(())
     }
 
-    fn attempt(&mut self, plan: &Plan) -> Result<Vec<Outcome>, BackendError> {
-        let ticket = self.backend.step(plan)?;
-        let outcomes = self.backend.settle(ticket)?;
-        let (found, rows) = (outcomes.len(), plan.rows().len());
-        if found != rows {
-            return Err(BackendError::DeviceLost(format!("{found} outcomes of {rows} rows")));
+    /// Runs the rows of a refused plan one by one, so that only the culprit fails.
+    fn run_apart(&mut self, plan: Plan, error: BackendError) -> ControlFlow<Failure> {
+        if let [row] = plan.rows() {
+            self.fail(row.request, error.into());
+            return ControlFlow::Continue(());
         }
-        Ok(outcomes)
+        for row in plan.split() {
+            let requests: Vec<_> = row.rows().iter().map(|row| row.request).collect();
+            match self.backend.step(&row).and_then(|ticket| self.backend.settle(ticket)) {
+                Ok(outcomes) => requests.into_iter().zip(outcomes).for_each(|(id, outcome)| self.settle(id, outcome)),
+                Err(error) if error.is_final() => return ControlFlow::Break(error.into()),
+                Err(error) => requests.into_iter().for_each(|id| self.fail(id, (&error).into())),
+            }
+        }
+        ControlFlow::Continue(())
     }
 
-    fn settle(&mut self, request: RequestId, outcome: Result<Option<Drawn>, Failure>) {
+    fn settle(&mut self, request: RequestId, outcome: Outcome) {
         match outcome {
-            Err(failure) => self.fail(request, failure),
+            Err(fault) => self.fail(request, Failure::from(&fault)),
             Ok(None) => {}
             Ok(Some(drawn)) => self.say(request, drawn),
         }

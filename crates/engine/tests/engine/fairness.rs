@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use karst_contract::{Code, FinishReason};
 use karst_engine::Tuning;
-use karst_engine::backend::sim::{At, Fault, Gate, Options};
+use karst_engine::backend::sim::{At, Fault, Gate, Options, saying};
 
-use crate::common::{CONTEXT, End, World, ask, picture, until};
+use crate::common::{CONTEXT, End, World, ask, picture, tokenizer, until};
 
 #[test]
 fn r11_a_full_queue_refuses_at_once_and_takes_again_later() {
@@ -90,12 +90,14 @@ fn a_request_alone_and_among_others_answers_the_same() {
     }
     let alone: Vec<_> =
         requests.iter().map(|request| World::new(Options::default()).ask(request.clone()).finished().ids).collect();
-    let world = World::new(Options::default());
-    let running: Vec<_> = requests.iter().map(|request| world.engine.start(request.clone())).collect();
-    let together: Vec<_> = running.iter().map(|generation| End::of(generation).finished().ids).collect();
-    assert_eq!(alone, together);
-    assert!(world.log.lock().unwrap().widest >= 3, "they did run together");
-    world.is_as_new();
+    for ahead in [false, true] {
+        let world = World::new(Options { ahead, ..Options::default() });
+        let running: Vec<_> = requests.iter().map(|request| world.engine.start(request.clone())).collect();
+        let together: Vec<_> = running.iter().map(|generation| End::of(generation).finished().ids).collect();
+        assert_eq!(alone, together, "steps ahead: {ahead}");
+        assert!(world.log.lock().unwrap().widest >= 3, "they did run together");
+        world.is_as_new();
+    }
 }
 
 #[test]
@@ -113,4 +115,29 @@ fn seeds_are_repeatable_and_new_ones_differ() {
     assert_eq!(ids(Some(u64::MAX)), ids(Some(u64::MAX)));
     assert_ne!(ids(Some(1)), ids(Some(2)));
     assert_ne!(ids(None), ids(None));
+}
+
+/// A step ahead of what is known, requests still end at their end token or when they are dropped, and the rows that were
+/// begun for them in vain harm nobody: their slots and blocks are others' from the next step on.
+#[test]
+fn steps_ahead_of_an_end_harm_nobody() {
+    let end = tokenizer().control().im_end;
+    let said = vec![300, 301, 302, end];
+    let world = World::new(Options { ahead: true, rule: saying(said.clone()), ..Options::default() });
+    let running: Vec<_> = (0..40u8)
+        .map(|number| {
+            let visuals = if number % 4 == 1 { vec![picture(50, 60, number)] } else { vec![] };
+            world.engine.start(ask(&"words ".repeat(1 + number as usize), visuals, 100))
+        })
+        .collect();
+    for (number, generation) in running.into_iter().enumerate() {
+        if number % 3 == 2 {
+            drop(generation);
+            continue;
+        }
+        let answer = End::of(&generation).finished();
+        assert_eq!((answer.finish_reason, answer.ids), (FinishReason::Stop, said.clone()), "request {number}");
+    }
+    until("the end", || world.engine.load().requests == 0);
+    world.holds_nothing();
 }

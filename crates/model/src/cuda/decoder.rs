@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use karst_checkpoint::{Checkpoint, DecoderConfig};
-use karst_kernels::{Angles, Buffer, CudaError, Device, Event, KvCache, Pinned, SampleResult, SampleState, Stream};
+use karst_kernels::{
+    Angles, Buffer, CudaError, Device, Event, KvCache, Pinned, SampleResult, SampleState, Stream, Weights,
+};
 
 use super::activations::Activations;
 use super::graphs::{Graphs, Kernels, Memory};
@@ -38,10 +40,10 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Features(Buffer<f32>);
 
-/// A step that has begun.
-#[derive(Debug, PartialEq, Eq)]
+/// The number of a step that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a step must be settled"]
-pub struct Step(u64);
+pub struct Step(pub u64);
 
 /// Embedding, layers, head and sampler.
 pub struct Decoder {
@@ -129,7 +131,7 @@ impl Decoder {
         let device = Device::open(options.device)?;
         let kernels = Kernels::load(&device, &config)?;
         let weights = load::decoder(checkpoint, &device, taken)?;
-        let layouts = weights.products().map(|weights| weights.layout());
+        let layouts = weights.products().map(Weights::layout);
         let mut memory = Memory {
             activations: Activations::new(&device, &config, layouts)?,
             inputs: DeviceInputs::new(&device, options.slots, options.row_blocks())?,
