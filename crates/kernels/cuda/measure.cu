@@ -44,6 +44,17 @@ extern "C" __global__ void measure_fill(const __grid_constant__ FillParams p) {
   }
 }
 
+struct NumbersParams {
+  u64 to;     // bf16x2 [count]
+  u64 count;
+  u64 seed;
+};
+
+extern "C" __global__ void measure_numbers(const __grid_constant__ NumbersParams p) {
+  for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += (u64)gridDim.x * blockDim.x)
+    ((u32*)p.to)[i] = (scrambled(i + p.seed) & 0x807f807fu) | 0x3f003f00u;
+}
+
 struct MatrixParams {
   u64 result;  // u32
   u32 rounds;

@@ -1,6 +1,7 @@
 //! What a device can do at best, to stand beside what kernels do; and weights of no meaning to do it with.
 
 use bytemuck::{Pod, Zeroable};
+use half::bf16;
 
 use crate::device::Device;
 use crate::error::CudaError;
@@ -22,6 +23,7 @@ const MATRIX_WARPS: u32 = 16;
 pub struct Measure {
     read: Function,
     fill: Function,
+    numbers: Function,
     bytes: Function,
     halves: Function,
     multiprocessors: u32,
@@ -47,6 +49,14 @@ struct FillParams {
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct NumbersParams {
+    to: u64,
+    count: u64,
+    seed: u64,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct MatrixParams {
     result: u64,
     rounds: u32,
@@ -63,8 +73,9 @@ impl Measure {
         let Some(image) = image("measure", properties.capability) else { return Ok(None) };
         let module = device.module(image)?;
         let (read, fill) = (module.function("measure_read", 0)?, module.function("measure_fill", 0)?);
+        let numbers = module.function("measure_numbers", 0)?;
         let (bytes, halves) = (module.function("measure_matrix_u8s8", 0)?, module.function("measure_matrix_f16", 0)?);
-        Ok(Some(Self { read, fill, bytes, halves, multiprocessors: properties.multiprocessors }))
+        Ok(Some(Self { read, fill, numbers, bytes, halves, multiprocessors: properties.multiprocessors }))
     }
 
     /// Bytes a second at which the whole of `from` is read, the best of `rounds`. It should be far larger than the L2 cache.
@@ -98,6 +109,17 @@ impl Measure {
         let best = fastest(stream, rounds, || unsafe { stream.launch(function, &launch, &params) })?;
         let instructions = u64::from(MATRIX_ROUNDS * MATRIX_AT_ONCE * MATRIX_WARPS * self.multiprocessors);
         Ok((instructions * 2 * 16 * 8 * inputs) as f64 / best * 1e6)
+    }
+
+    /// Random numbers, between 2^-1 and 1 in size, of both signs.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub fn numbers(&self, stream: &Stream, to: &mut Buffer<bf16>, seed: u64) -> Result<(), CudaError> {
+        let params = NumbersParams { to: to.address(), count: to.len() as u64 / 2, seed };
+        // SAFETY: the kernel writes as many pairs as the buffer has.
+        unsafe { stream.launch(&self.numbers, &Launch::of(self.multiprocessors * 8, 256), &params)? };
+        stream.synchronize()
     }
 
     /// Random weights of a layout: codes of any value, scales between 2^-9 and 2^-8.

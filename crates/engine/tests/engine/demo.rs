@@ -201,15 +201,22 @@ fn seeds_repeat_on_the_model() {
     assert_ne!(answer(&request).ids, first);
 }
 
-/// Why no CUDA device computes, on the machine of this test.
-fn no_cuda(wanted: Option<u32>) -> String {
+/// The device that computes and why, or why the wanted one does not, on the machine of this test.
+fn expected(wanted: Option<u32>) -> Result<(String, String), String> {
+    let none = |why: String| match wanted {
+        None => Ok(("cpu".to_owned(), why)),
+        Some(_) => Err(why),
+    };
     if !karst_kernels::has_images() {
-        return "this build has no CUDA kernels".to_owned();
+        return none("this build has no CUDA kernels".to_owned());
     }
     match (karst_kernels::Device::count(), karst_kernels::Survey::take().choose(wanted)) {
-        (Err(karst_kernels::Unavailable::NoDriver), _) => "no NVIDIA driver is installed".to_owned(),
-        (_, Err(why)) => why.to_string(),
-        (_, Ok(_)) => "decoding on CUDA devices is not built into this version yet".to_owned(),
+        (Err(karst_kernels::Unavailable::NoDriver), _) => none("no NVIDIA driver is installed".to_owned()),
+        (_, Err(why)) => none(why.to_string()),
+        (_, Ok(ordinal)) => {
+            let why = wanted.map_or("it is the first CUDA device that can compute", |_| "it was asked for");
+            Ok((format!("cuda:{ordinal}"), why.to_owned()))
+        }
     }
 }
 
@@ -224,13 +231,15 @@ fn opening_tells_progress_and_describes_the_model() {
     assert!(seen.last().is_some_and(|last| last.done == last.total && last.total > 0), "{seen:?}");
     assert!(seen.windows(2).all(|pair| pair[0].phase != pair[1].phase || pair[0].done <= pair[1].done), "{seen:?}");
     let info = engine.info();
-    assert_eq!((info.device.name.as_str(), info.device.why.as_str()), ("cpu", no_cuda(None).as_str()));
+    assert_eq!(Ok((info.device.name.clone(), info.device.why.clone())), expected(None));
+    let (requests, number) = if info.device.name == "cpu" { (4, 4) } else { (16, 2) };
     assert_eq!(info.model.name, "demo");
     assert_eq!(info.model.quantization, "GPTQ int4, groups of 128, symmetric");
     assert_eq!((info.model.layers, info.model.hidden, info.model.vocabulary), (6, 256, 1284));
-    assert_eq!((info.limits.max_context, info.limits.max_requests), (8192, 4));
-    assert_eq!(info.limits.cache_tokens, 4 * 8192);
-    assert!(info.memory.weights > 1 << 20 && info.memory.cache == 4 * 8192 * 2 * 4 * 6 * 2 * 128, "{:?}", info.memory);
+    assert_eq!((info.limits.max_context, info.limits.max_requests), (8192, requests));
+    assert_eq!(info.limits.cache_tokens, requests * 8192);
+    let cache = requests as u64 * 8192 * 2 * number * 6 * 2 * 128;
+    assert!(info.memory.weights > 1 << 20 && info.memory.cache == cache, "{:?}", info.memory);
 }
 
 #[test]
@@ -240,10 +249,11 @@ fn what_cannot_be_opened_says_why() {
         karst_contract::Failure::from(&error)
     };
     let demo = models().join("demo");
-    let cuda = EngineOptions { device: DeviceChoice::Cuda(1), ..EngineOptions::default() };
+    let none = 99;
+    let cuda = EngineOptions { device: DeviceChoice::Cuda(none), ..EngineOptions::default() };
     let failure = open(&demo, &cuda);
     assert_eq!(failure.code, Code::DeviceUnavailable);
-    assert_eq!(failure.message, format!("device cuda:1 cannot be used: {}", no_cuda(Some(1))));
+    assert_eq!(failure.message, format!("device cuda:{none} cannot be used: {}", expected(Some(none)).unwrap_err()));
     assert_eq!(failure.hint.as_deref(), Some("choose the device auto or cpu"));
     let missing = open(&models().join("none"), &EngineOptions::default());
     assert_eq!(missing.code, Code::ModelNotFound);

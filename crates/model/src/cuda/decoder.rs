@@ -241,6 +241,16 @@ impl Decoder {
         self.memory.weights.bytes()
     }
 
+    /// Bytes of the weights that a step reads: all but the embedding.
+    pub fn read_bytes(&self) -> u64 {
+        self.memory.weights.products().map(|weights| weights.bytes() as u64).sum()
+    }
+
+    /// The cache, whose blocks rows name.
+    pub fn cache_mut(&mut self) -> &mut KvCache {
+        &mut self.memory.cache
+    }
+
     /// Bytes of the cache.
     pub fn cache_bytes(&self) -> u64 {
         self.memory.cache.bytes() as u64
