@@ -121,3 +121,17 @@ fn a_prompt_may_be_cut_anywhere() {
         assert_eq!(*whole.get_or_insert_with(|| bits.clone()), bits, "chunks of {chunk}");
     }
 }
+
+#[test]
+fn a_picture_without_room_fails_alone() {
+    let checkpoint = Checkpoint::open(&project("models/demo")).unwrap();
+    let session = Session::open(&checkpoint, 1);
+    let decoder = &session.model.decoder;
+    let rows = vec![0.5; 64 * 256 * 1024];
+    let free = decoder.device().free_memory().unwrap() as usize;
+    let hog = decoder.device().zeroed::<u8>(free - (16 << 20)).unwrap();
+    let error = decoder.features(&rows).unwrap_err();
+    assert!(error.is_out_of_memory(), "{error}");
+    drop(hog);
+    assert_eq!(decoder.features(&rows).unwrap().bytes(), 64 << 20);
+}
