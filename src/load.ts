@@ -21,7 +21,7 @@ export interface LoadOptions {
   device?: 'auto' | 'cpu' | `cuda:${number}`
   /** Most tokens of a prompt and its answer together. Default: 8192, or the model's if that is less. */
   maxContext?: number
-  /** Requests that run at once; others wait. Default: 4. */
+  /** Requests that run at once; others wait. Default: 4 on the processor, 16 on a CUDA device. */
   maxRequests?: number
   /** Called now and then with what is done of what there is. */
   onProgress?: (progress: Progress) => void

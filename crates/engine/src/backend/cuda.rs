@@ -13,7 +13,7 @@ use crate::plan::{Append, Bounds, Draw, FeaturesId, Plan, Row};
 use crate::sampler::{self, Logprobs, NonFinite};
 
 /// Prompt tokens a step: more would let requests that decode wait longer than they notice.
-pub(crate) const CHUNK: usize = 512;
+pub(crate) const CHUNK: usize = 256;
 
 /// A [`Backend`] of one [`Model`].
 pub struct Cuda {
