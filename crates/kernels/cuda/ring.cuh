@@ -1,6 +1,5 @@
-// A ring of weight stages in shared memory. A stage holds one tile for each of the sixteen consumers, and each consumer reads
-// only its own. From Hopper on a producer warp fills it with bulk copies, and the blocks of a cluster fetch a part of every stage
-// each, for all of them; before, every consumer copies its own tiles.
+// A ring of weight stages in shared memory. A stage holds one tile for each slot of the block. From Hopper on a producer warp fills
+// it with bulk copies; before, every consumer copies its own tiles.
 #pragma once
 #include "common.cuh"
 
@@ -21,25 +20,17 @@ __device__ __forceinline__ void barrier_wait(u64* b, u32 parity) {
 __device__ __forceinline__ void barrier_expect(u64* b, u32 bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes) : "memory");
 }
-// Arrives at the same barrier of another block of the cluster.
-__device__ __forceinline__ void barrier_arrive_at(u64* b, u32 rank) {
-  asm volatile("{\n.reg .b32 r;\nmapa.shared::cluster.u32 r, %0, %1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [r];\n}" ::"r"(shared_address(b)), "r"(rank) : "memory");
-}
 __device__ __forceinline__ void bulk_copy(void* to, const void* from, u32 bytes, u64* b) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(b)) : "memory");
-}
-// To the same place of every block in `mask`, and their barriers.
-__device__ __forceinline__ void bulk_copy_to(void* to, const void* from, u32 bytes, u64* b, unsigned short mask) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(b)), "h"(mask) : "memory");
 }
 __device__ __forceinline__ u32 cluster_rank() {
   u32 rank;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-__device__ __forceinline__ void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
+// Every thread of the cluster arrives; what they did before is seen by those that wait.
+__device__ __forceinline__ void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 #endif
 
 constexpr int CONSUMERS = 16;
@@ -53,70 +44,82 @@ struct Place {
   }
 };
 
-template <int TILE, int CLUSTER> struct Ring {
-  static constexpr int STAGE = CONSUMERS * TILE;
+// The stages of a block in the order of its work: as they stand, or BY_TILE, where all row blocks of a tile along k come before
+// the next tile. STAGE: bytes from one to the next.
+template <int STAGE, bool BY_TILE> struct Walk {
+  const char* from;
+  u32 row_blocks, chunk;   // of a part, tiles that stand together
+  u32 part;                // stages of a part
+  u32 blocks;              // row blocks of all parts, of two at most
+  u32 block = 0, tile = 0, start = 0;
+
+  __device__ __forceinline__ const char* next() {
+    if constexpr (!BY_TILE) {
+      const char* stage = from;
+      from += STAGE;
+      return stage;
+    }
+    const u32 second = block >= row_blocks, at = second * part + start + (block - second * row_blocks) * chunk;
+    if (++block == blocks) {
+      block = 0, ++start;
+      if (++tile == chunk) tile = 0, start += (row_blocks - 1) * chunk;
+    }
+    return from + (size_t)at * STAGE;
+  }
+};
+
+// SLOTS: tiles of a stage that are the block's.
+template <int TILE, int SLOTS, bool BY_TILE> struct Ring {
+  static constexpr int STAGE = SLOTS * TILE;
+  using Stages = Walk<CONSUMERS * TILE, BY_TILE>;
   char* data;
   u64 *full, *empty;
   int slots;
   Place place;
 
   __device__ __forceinline__ void init() {
-    for (int i = 0; i < slots; ++i) barrier_init(&full[i], 1), barrier_init(&empty[i], CONSUMERS * CLUSTER);
+    for (int i = 0; i < slots; ++i) barrier_init(&full[i], 1), barrier_init(&empty[i], CONSUMERS);
   }
 
 #if __CUDA_ARCH__ >= 900
-  Place landed;
-  int asked = 0;
-
-  // The producer, one thread: `count` stages from `from` on, at most `flight` of them under way.
-  __device__ __forceinline__ void produce(const char* from, int count, int flight) {
-    for (int i = 0; i < count; ++i, ++asked) {
-      if (asked >= slots) barrier_wait(&empty[place.slot], place.parity ^ 1);
-      if (asked >= flight) barrier_wait(&full[landed.slot], landed.parity), landed.next(slots);
+  // The producer, one thread: `count` stages, at most `flight` of them under way.
+  __device__ __forceinline__ void produce(Stages stages, int count, int flight) {
+    Place landed;
+    for (int i = 0; i < count; ++i) {
+      if (i >= slots) barrier_wait(&empty[place.slot], place.parity ^ 1);
+      if (i >= flight) barrier_wait(&full[landed.slot], landed.parity), landed.next(slots);
       barrier_expect(&full[place.slot], STAGE);
-      char* to = data + place.slot * STAGE;
-      const char* stage = from + (size_t)i * STAGE;
-      if constexpr (CLUSTER == 1) {
-        bulk_copy(to, stage, STAGE, &full[place.slot]);
-      } else {
-        constexpr u32 PART = STAGE / CLUSTER;
-        const u32 part = cluster_rank() * PART;
-        bulk_copy_to(to + part, stage + part, PART, &full[place.slot], (1 << CLUSTER) - 1);
-      }
+      bulk_copy(data + place.slot * STAGE, stages.next(), STAGE, &full[place.slot]);
       place.next(slots);
     }
   }
-  __device__ __forceinline__ void begin(const char*, int, int, int) {}
-  // The warp's tile of the next stage.
-  __device__ __forceinline__ const char* tile(int warp) {
+  __device__ __forceinline__ void begin(const Stages&, int, int, int) {}
+  // The slot's tile of the next stage.
+  __device__ __forceinline__ const char* tile(int slot) {
     barrier_wait(&full[place.slot], place.parity);
-    return data + place.slot * STAGE + warp * TILE;
+    return data + place.slot * STAGE + slot * TILE;
   }
   // Gives the stage back; the tile is in registers.
   __device__ __forceinline__ void give_back(int lane) {
     __syncwarp();
-    if constexpr (CLUSTER == 1) {
-      if (!lane) barrier_arrive(&empty[place.slot]);
-    } else {
-      if (lane < CLUSTER) barrier_arrive_at(&empty[place.slot], lane);
-    }
+    if (!lane) barrier_arrive(&empty[place.slot]);
     place.next(slots);
   }
 #else
-  const char* from;   // the warp's tile of the next stage to ask for
+  Stages stages;
   int left, lane;
   __device__ __forceinline__ void ask() {
     if (left > 0) {
       --left;
       char* to = data + place.slot * STAGE;
+      const char* from = stages.next();
       for (int i = lane * 16; i < TILE; i += 512)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to + i)), "l"(from + i) : "memory");
-      from += STAGE;
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
   }
-  __device__ __forceinline__ void begin(const char* weights, int count, int warp, int own_lane) {
-    data += warp * TILE, from = weights + warp * TILE, left = count, lane = own_lane;
+  __device__ __forceinline__ void begin(const Stages& all, int count, int slot, int own_lane) {
+    data += slot * TILE, stages = all, stages.from += slot * TILE, left = count, lane = own_lane;
     for (int i = 0; i < slots; ++i) ask(), place.next(slots);
   }
   __device__ __forceinline__ const char* tile(int) {

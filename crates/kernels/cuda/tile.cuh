@@ -8,32 +8,17 @@
 
 enum Kind { INT4, INT8, F16, BF16 };
 
-// Values of a slot that are in shared memory at once.
+// Most inputs of a slot's chunk, for which a token has one scale.
 constexpr int CHUNK = 256;
 
-// K: inputs of a tile; BYTES: its size; SUMS: sums of whole numbers that come with a token's chunk and undo the zero points, one
-// for each 128 inputs (INT4, times 128) or 32 inputs (INT8).
+// K: inputs of a tile; BYTES: its size; TILES: most of a chunk; SUMS: sums of whole numbers that come with a token's inputs of a
+// tile and undo the zero points, one for each 128 inputs (INT4, times 128) or 32 inputs (INT8); KEPT: groups of tokens whose inputs
+// of a tile registers hold, of those of a chunk.
 template <int KIND> struct Form;
-template <> struct Form<INT4> { static constexpr int K = 128, BYTES = 1056, SUMS = 2; };
-template <> struct Form<INT8> { static constexpr int K = 128, BYTES = 2240, SUMS = 8; };
-template <> struct Form<F16> { static constexpr int K = 64, BYTES = 2048, SUMS = 1; };
-template <> struct Form<BF16> { static constexpr int K = 64, BYTES = 2048, SUMS = 1; };
-
-// Bytes of a token's chunk in shared memory: two planes of bytes, or one of pairs.
-constexpr int TOKEN = 2 * CHUNK, PLANE = CHUNK;
-
-// What comes with the activations of a token's chunk.
-template <int KIND> struct Extra {
-  float scale;
-  int sums[Form<KIND>::SUMS];
-};
-
-// Where a byte of a plane stands, so that the lanes of one access meet no bank twice.
-template <int KIND> __device__ __forceinline__ int swizzled(int byte, int token, int plane) {
-  if constexpr (KIND == INT4) return byte ^ plane * 64;
-  else if constexpr (KIND == INT8) return byte ^ (plane + (token & 1) * 2) * 32;
-  else return byte ^ (token & 3) * 32;
-}
+template <> struct Form<INT4> { static constexpr int K = 128, BYTES = 1056, TILES = 2, SUMS = 1, KEPT = 4; };
+template <> struct Form<INT8> { static constexpr int K = 128, BYTES = 2240, TILES = 2, SUMS = 4, KEPT = 3; };
+template <> struct Form<F16> { static constexpr int K = 64, BYTES = 2048, TILES = 4, SUMS = 0, KEPT = 5; };
+template <> struct Form<BF16> { static constexpr int K = 64, BYTES = 2048, TILES = 4, SUMS = 0, KEPT = 5; };
 
 __device__ __forceinline__ void mma_u8s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm(
@@ -54,13 +39,21 @@ template <int KIND> __device__ __forceinline__ void mma_half(float (&c)[4], cons
         : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
 
-// A token's chunk of a slot as a warp holds it, eight bf16 values a lane, into shared memory.
-template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& values, char* to, Extra<KIND>* extra, int token, int lane) {
+// Eight activations a lane in the form of the matrix instructions: two planes of bytes, or halves.
+template <int KIND> struct Made {
+  u32 high[2], low[2];   // halves: the first and the last four
+  float scale;
+  int sum;               // of whole numbers, over the lanes of a sum
+  static constexpr int LANES = KIND == INT4 ? 16 : 4;   // of a sum
+};
+
+// A token's chunk of a slot as a warp holds it, eight bf16 values a lane, made into that form.
+template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& values) {
+  Made<KIND> made;
   const u32 pairs[4] = {values.x, values.y, values.z, values.w};
   if constexpr (KIND == BF16) {
-    *(uint4*)(to + swizzled<KIND>(lane * 16, token, 0)) = values;
-    if (!lane) extra->scale = 1.f;
-    return;
+    made.high[0] = values.x, made.high[1] = values.y, made.low[0] = values.z, made.low[1] = values.w, made.scale = 1.f;
+    return made;
   }
   u32 most = 0;
 #pragma unroll
@@ -70,21 +63,18 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
   if constexpr (KIND == F16) {
     // Half precision reaches no further than 65504.
     const float inverse = __fdividef(1.f, greatest);
-    uint4 half;
-    u32* out = &half.x;
+    u32 out[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const __half2 pair = __floats2half2_rn(bf16_low(pairs[i]) * inverse, bf16_high(pairs[i]) * inverse);
       out[i] = *(const u32*)&pair;
     }
-    *(uint4*)(to + swizzled<KIND>(lane * 16, token, 0)) = half;
-    if (!lane) extra->scale = greatest;
-    return;
+    made.high[0] = out[0], made.high[1] = out[1], made.low[0] = out[2], made.low[1] = out[3], made.scale = greatest;
+    return made;
   }
   // The bits of a float near 1.5 * 2^23 are a whole number; 128 more make the low byte signed.
   const float inverse = __fdividef(32639.f, greatest);
   int sum = 0;
-  u32 high[2], low[2];
 #pragma unroll
   for (int j = 0; j < 4; j += 2) {
     u32 y[4];
@@ -95,16 +85,14 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
       sum += (int)(y[e] - 0x4b400080u);
     }
     const u32 a = __byte_perm(y[0], y[1], 0x5140), b = __byte_perm(y[2], y[3], 0x5140);
-    high[j / 2] = __byte_perm(a, b, 0x7632);
-    low[j / 2] = __byte_perm(a, b, 0x5410) ^ 0x80808080u;
+    made.high[j / 2] = __byte_perm(a, b, 0x7632);
+    made.low[j / 2] = __byte_perm(a, b, 0x5410) ^ 0x80808080u;
   }
-  *(uint2*)(to + swizzled<KIND>(lane * 8, token, 0)) = {high[0], high[1]};
-  *(uint2*)(to + PLANE + swizzled<KIND>(lane * 8, token, 1)) = {low[0], low[1]};
-  constexpr int SPAN = KIND == INT4 ? 16 : 4;   // lanes of a sum
 #pragma unroll
-  for (int o = 1; o < SPAN; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
-  if (lane % SPAN == 0) extra->sums[lane / SPAN] = KIND == INT4 ? sum * 128 : sum;
-  if (!lane) extra->scale = greatest * (KIND == INT4 ? 1.f / (32639.f * 16.f) : 1.f / 32639.f);
+  for (int o = 1; o < Made<KIND>::LANES; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
+  made.sum = KIND == INT4 ? sum * 128 : sum;
+  made.scale = greatest * (KIND == INT4 ? 1.f / (32639.f * 16.f) : 1.f / 32639.f);
+  return made;
 }
 
 // A tile in registers.
@@ -144,58 +132,12 @@ template <> struct Tile<BF16> : HalfTile {};
 // one token there, in two bytes; others have two.
 template <int KIND> constexpr int COLUMN_TOKENS = KIND == INT4 || KIND == INT8 ? 4 : 8;
 
-// acc[n][row half][token of the pair] += tile * inputs. `g` is the tile's place in the chunk; tokens beyond `last` repeat it.
-template <int KIND, int N>
-__device__ __forceinline__ void multiply(float (&acc)[N][2][2], const Tile<KIND>& w, const char* inputs, const Extra<KIND>* extra, int g, int last, int lane) {
-  const int t = lane & 3;
-#pragma unroll
-  for (int n = 0; n < N; ++n) {
-    if constexpr (KIND == INT4) {
-      const int token = min(n * 4 + (lane >> 3), last), plane = lane >> 2 & 1;
-      const char* x = inputs + token * TOKEN + plane * PLANE + g * 128;
-      const uint4 x0 = *(const uint4*)(x + swizzled<KIND>(t * 16, token, plane)), x1 = *(const uint4*)(x + swizzled<KIND>(64 + t * 16, token, plane));
-      const Extra<KIND>& e = extra[min(n * 4 + t, last)];
-      const int zero = -e.sums[g];
-      // The high codes stay where they are, sixteen times too large, and have sums of their own.
-      int c[4] = {0, 0, 0, 0}, d[4] = {0, zero, 0, zero};
-      constexpr u32 LOW = 0x0f0f0f0fu, HIGH = 0xf0f0f0f0u;
-      const uint4 a = w.codes[0], b = w.codes[1];
-      mma_u8s8(c, a.x & LOW, a.y & LOW, a.z & LOW, a.w & LOW, x0.x, x0.y);
-      mma_u8s8(d, a.x & HIGH, a.y & HIGH, a.z & HIGH, a.w & HIGH, x0.z, x0.w);
-      mma_u8s8(c, b.x & LOW, b.y & LOW, b.z & LOW, b.w & LOW, x1.x, x1.y);
-      mma_u8s8(d, b.x & HIGH, b.y & HIGH, b.z & HIGH, b.w & HIGH, x1.z, x1.w);
-      const float2 s = __half22float2(*(const __half2*)&w.scales);
-      acc[n][0][0] = fmaf(s.x * e.scale, (float)((c[0] * 16 + d[0]) * 256 + c[1] * 16 + d[1]), acc[n][0][0]);
-      acc[n][1][0] = fmaf(s.y * e.scale, (float)((c[2] * 16 + d[2]) * 256 + c[3] * 16 + d[3]), acc[n][1][0]);
-    } else if constexpr (KIND == INT8) {
-      const int token = min(n * 4 + (lane >> 3), last), plane = lane >> 2 & 1;
-      const char* x = inputs + token * TOKEN + plane * PLANE + g * 128;
-      const Extra<KIND>& e = extra[min(n * 4 + t, last)];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const uint2 b = *(const uint2*)(x + swizzled<KIND>(j * 32 + t * 8, token, plane));
-        int c[4] = {0, 0, 0, 0};
-        mma_u8s8(c, w.codes[j].x, w.codes[j].y, w.codes[j].z, w.codes[j].w, b.x, b.y);
-        const float2 s = __half22float2(*(const __half2*)&w.scales[j]);
-        const int sum = e.sums[g * 4 + j];
-        acc[n][0][0] = fmaf(s.x * e.scale, (float)(c[0] * 256 + c[1] - (int)(w.zeros[j] & 255) * sum), acc[n][0][0]);
-        acc[n][1][0] = fmaf(s.y * e.scale, (float)(c[2] * 256 + c[3] - (int)(w.zeros[j] >> 8) * sum), acc[n][1][0]);
-      }
-    } else {
-      const int token = min(n * 8 + (lane >> 2), last);
-      const char* x = inputs + token * TOKEN + g * 128;
-      float c[4] = {0, 0, 0, 0};
-#pragma unroll
-      for (int u = 0; u < 4; ++u) {
-        const uint2 b = *(const uint2*)(x + swizzled<KIND>(u * 32 + t * 8, token, 0));
-        mma_half<KIND>(c, w.values[u], b.x, b.y);
-      }
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const float scale = extra[min(n * 8 + t * 2 + i, last)].scale;
-        acc[n][0][i] = fmaf(scale, c[i], acc[n][0][i]);
-        acc[n][1][i] = fmaf(scale, c[2 + i], acc[n][1][i]);
-      }
-    }
-  }
+// acc[row half] += a quarter of a tile of bytes times a token's two bytes of 32 inputs.
+__device__ __forceinline__ void add_bytes(float (&acc)[2], const Tile<INT8>& w, int quarter, u32 b0, u32 b1, float scale, int sum) {
+  int c[4] = {0, 0, 0, 0};
+  const uint4& a = w.codes[quarter];
+  mma_u8s8(c, a.x, a.y, a.z, a.w, b0, b1);
+  const float2 s = __half22float2(*(const __half2*)&w.scales[quarter]);
+  acc[0] = fmaf(s.x * scale, (float)(c[0] * 256 + c[1] - (int)(w.zeros[quarter] & 255) * sum), acc[0]);
+  acc[1] = fmaf(s.y * scale, (float)(c[2] * 256 + c[3] - (int)(w.zeros[quarter] >> 8) * sum), acc[1]);
 }

@@ -14,13 +14,14 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Memory};
 use crate::module::Module;
 use crate::work::Work;
-use shape::{Shape, check, most_tokens};
+use shape::{Shape, check, least_width, most_tokens, prepared_bytes};
 
 /// Parts of a row's sum of squares, each from another block of threads.
 pub const SQUARES: usize = 128;
 
-/// Bytes of a token's chunk of a slot, as products take it.
-const TOKEN_BYTES: usize = 512;
+/// Bytes of shared memory that are left to a block of attention: it begins beside the product before it, and the weights of the
+/// product after it arrive meanwhile.
+const BESIDE: usize = 16 << 10;
 
 /// Weights on the device.
 #[derive(Debug)]
@@ -66,14 +67,13 @@ pub struct Residual<'a> {
 /// Room for the activations of several tokens in the form that products take: one product after another uses it.
 #[derive(Debug)]
 pub struct Prepared {
-    values: Buffer<u8>,
-    extras: Buffer<u8>,
+    groups: Buffer<u8>,
 }
 
 /// How a product's ring of weights is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flow {
-    /// Most stages that the ring holds; fewer where shared memory has no room.
+    /// Most stages that the ring holds, 16 tiles each; fewer where shared memory has no room.
     pub slots: usize,
     /// Most stages under way at once.
     pub flight: usize,
@@ -105,7 +105,6 @@ pub struct Products {
 struct Params {
     weights: u64,
     input: u64,
-    extras: u64,
     permutation: u64,
     squares_in: u64,
     output: u64,
@@ -115,7 +114,8 @@ struct Params {
     tokens: u32,
     inputs: u32,
     outputs: u32,
-    stride: u32,
+    groups: u32,
+    all_groups: u32,
     parts: u32,
     row_blocks: u32,
     tiles: u32,
@@ -123,7 +123,6 @@ struct Params {
     slots: u32,
     flight: u32,
     epsilon: f32,
-    pad: u32,
 }
 
 #[repr(C)]
@@ -132,7 +131,6 @@ struct PrepareParams {
     input: u64,
     permutation: u64,
     output: u64,
-    extras: u64,
     tokens: u32,
     inputs: u32,
     tiles: u32,
@@ -171,14 +169,13 @@ impl Prepared {
         layouts: impl IntoIterator<Item = &'a Layout>,
         tokens: usize,
     ) -> Result<Self, CudaError> {
-        let needs = layouts.into_iter().map(|layout| prepared_bytes(layout, tokens));
-        let (values, extras) = needs.fold((0, 0), |most, need| (most.0.max(need.0), most.1.max(need.1)));
-        Ok(Self { values: device.zeroed(values)?, extras: device.zeroed(extras)? })
+        let bytes = layouts.into_iter().map(|layout| prepared_bytes(layout, tokens)).max();
+        Ok(Self { groups: device.zeroed(bytes.unwrap_or(0))? })
     }
 
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
-        self.values.len() + self.extras.len()
+        self.groups.len()
     }
 }
 
@@ -198,7 +195,7 @@ impl Products {
         let properties = device.properties();
         let Some(image) = image("product", properties.capability) else { return Ok(None) };
         let module = device.module(image)?;
-        Ok(Some(Self { module, shared: properties.shared as usize, bulk: properties.capability.0 >= 9 }))
+        Ok(Some(Self { module, shared: properties.shared as usize - BESIDE, bulk: properties.capability.0 >= 9 }))
     }
 
     /// A product, proven to fit: pieces of work to run in order.
@@ -225,10 +222,10 @@ impl Products {
         let pass = self.pass(&weights.layout, output, tokens);
         for first in (0..tokens).step_by(pass) {
             let count = pass.min(tokens - first);
-            let shape = Shape::of(&weights.layout, output, tokens, count);
+            let shape = Shape::of(&weights.layout, output, tokens, count, self.bulk);
             let function = self.module.function(&shape.name, self.shared as u32)?;
             let slots = shape
-                .slots(self.shared, self.bulk, flow.slots)
+                .slots(self.shared, flow.slots)
                 .unwrap_or_else(|| panic!("{shape:?} in {} bytes of shared memory", self.shared));
             let launch = Launch {
                 grid: [shape.grid() as u32, 1, 1],
@@ -236,7 +233,7 @@ impl Products {
                 shared: shape.shared(slots) as u32,
                 early: self.bulk,
             };
-            let ring = (slots, flow.flight.clamp(1, slots));
+            let ring = (slots, (flow.flight * shape.cluster()).clamp(1, slots));
             let params = params(weights, input, output, prepared, &Rows { first, tokens, epsilon }, count, ring);
             // SAFETY: the buffers are as large as the kernel's parameters say, which was checked.
             work.push(unsafe { Work::new(&function, launch, &params, memory(weights, &input, output, prepared)) });
@@ -246,10 +243,10 @@ impl Products {
 
     /// Tokens that one kernel takes together: as many as it has room for in shared memory.
     fn pass(&self, layout: &Layout, output: &Output<'_>, tokens: usize) -> usize {
-        let fits =
-            |count: usize| Shape::of(layout, output, tokens, count).slots(self.shared, self.bulk, usize::MAX).is_some();
+        let shape = |count: usize| Shape::of(layout, output, tokens, count, self.bulk);
+        let fits = |count: usize| shape(count).slots(self.shared, usize::MAX).is_some();
         let mut pass = most_tokens(layout.kind(), self.bulk);
-        while pass > 1 && !fits(pass.min(tokens)) {
+        while pass > least_width(layout.kind()) && !fits(pass.min(tokens)) {
             pass /= 2;
         }
         pass
@@ -263,14 +260,12 @@ impl Products {
         tokens: usize,
     ) -> Result<Work, CudaError> {
         let layout = &weights.layout;
-        let (bytes, extras) = prepared_bytes(layout, tokens);
-        let room = (prepared.values.len(), prepared.extras.len());
-        assert!(room.0 >= bytes && room.1 >= extras, "room of {room:?} bytes for {bytes} and {extras}");
+        let (bytes, room) = (prepared_bytes(layout, tokens), prepared.bytes());
+        assert!(room >= bytes, "room of {room} bytes for {bytes}");
         let params = PrepareParams {
             input: values.address(),
             permutation: weights.permutation.as_ref().map_or(0, Buffer::address),
-            output: prepared.values.address(),
-            extras: prepared.extras.address(),
+            output: prepared.groups.address(),
             tokens: tokens as u32,
             inputs: layout.inputs() as u32,
             tiles: layout.groups() as u32,
@@ -278,23 +273,16 @@ impl Products {
         };
         let function = self.module.function(&format!("prepare_{}", shape::kind_name(layout.kind())), 0)?;
         let grid = [(SLOTS * layout.chunks()) as u32, tokens as u32, 1];
-        let mut memory = vec![values.memory(), prepared.values.memory(), prepared.extras.memory()];
+        let mut memory = vec![values.memory(), prepared.groups.memory()];
         memory.extend(weights.permutation.as_ref().map(Buffer::memory));
         // SAFETY: the kernel reads [T, K] activations, which was checked, and writes a chunk for each slot, chunk and token.
         Ok(unsafe { Work::new(&function, Launch { grid, threads: 32, shared: 0, early: self.bulk }, &params, memory) })
     }
 }
 
-/// Bytes of the activations of `tokens` tokens, and of what stands beside them.
-fn prepared_bytes(layout: &Layout, tokens: usize) -> (usize, usize) {
-    let places = SLOTS * layout.chunks() * tokens;
-    (places * TOKEN_BYTES, places * shape::extra_bytes(layout.kind()))
-}
-
 /// All that a product touches.
 fn memory(weights: &Weights, input: &Input<'_>, output: &Output<'_>, prepared: &Prepared) -> Vec<Memory> {
-    let mut memory = vec![weights.bytes.memory(), input.values.memory()];
-    memory.extend([prepared.values.memory(), prepared.extras.memory()]);
+    let mut memory = vec![weights.bytes.memory(), input.values.memory(), prepared.groups.memory()];
     memory.extend(weights.permutation.as_ref().map(Buffer::memory));
     memory.extend(input.squares.map(Buffer::memory));
     match output {
@@ -334,17 +322,15 @@ fn params(
             r.squares.address_of(first * SQUARES),
         ),
     };
-    let (input_values, extras) = match rows.tokens {
-        1 => (input.values.address(), 0),
-        _ => (
-            prepared.values.address_of(first * TOKEN_BYTES),
-            prepared.extras.address_of(first * shape::extra_bytes(layout.kind())),
-        ),
+    let group = shape::group_tokens(layout.kind());
+    let input_values = match rows.tokens {
+        1 => input.values.address(),
+        _ => prepared.groups.address_of(first / group * shape::group_bytes(layout.kind())),
     };
+    let all_groups = rows.tokens.div_ceil(group);
     Params {
         weights: weights.bytes.address(),
         input: input_values,
-        extras,
         permutation: weights.permutation.as_ref().map_or(0, Buffer::address),
         squares_in: input.squares.map_or(0, |squares| squares.address_of(first * SQUARES)),
         output,
@@ -354,7 +340,8 @@ fn params(
         tokens: count as u32,
         inputs: layout.inputs() as u32,
         outputs: n as u32,
-        stride: rows.tokens as u32,
+        groups: (all_groups - first / group) as u32,
+        all_groups: all_groups as u32,
         parts: layout.ctas() as u32,
         row_blocks: layout.blocks() as u32,
         tiles: layout.groups() as u32,
@@ -362,6 +349,5 @@ fn params(
         slots: slots as u32,
         flight: flight as u32,
         epsilon: rows.epsilon,
-        pad: 0,
     }
 }
