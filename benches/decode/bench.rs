@@ -11,6 +11,8 @@ const ROUNDS: usize = 40;
 const READ: usize = 4 << 30;
 
 pub struct Bench {
+    /// The device's number.
+    pub ordinal: u32,
     pub device: Device,
     pub stream: Stream,
     pub measure: Measure,
@@ -52,7 +54,7 @@ impl Bench {
             rates[0] / 1e12,
             rates[1] / 1e12
         );
-        Ok(Self { device, stream, measure, bandwidth, rates })
+        Ok(Self { ordinal, device, stream, measure, bandwidth, rates })
     }
 
     /// The median time of a recording of this work, in microseconds.

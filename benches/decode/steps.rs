@@ -1,6 +1,6 @@
 //! Loading, and whole steps as the engine runs them: each begins before the one before it is settled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,52 +14,21 @@ const BLOCK: usize = 16;
 /// Steps that are measured, and those before them.
 const STEPS: usize = 60;
 const WARM: usize = 6;
-/// Memory that is left to the system and to others.
-const SPARE: u64 = 4 << 30;
+/// Memory that is left to the numbers of a step, to the system and to others.
+const SPARE: u64 = 6 << 30;
 
 pub fn run(bench: &Bench, folder: Option<&Path>, batches: &[usize], contexts: &[usize]) -> Result<()> {
     let own = tempfile::tempdir()?;
-    let folder = match folder {
-        Some(folder) => folder,
-        None => {
-            let begin = Instant::now();
-            let plan = random::write(&own.path().join("random"), &random::Spec::published(), 1, &mut |_| {})?;
-            println!(
-                "wrote {:.2} GB of random weights in {:.1} s",
-                plan.bytes() as f64 / 1e9,
-                begin.elapsed().as_secs_f64()
-            );
-            &own.path().join("random")
-        }
-    };
-    let checkpoint = Checkpoint::open(folder)?;
+    let checkpoint = Checkpoint::open(&folder.map_or_else(|| write(own.path()), |folder| Ok(folder.to_owned()))?)?;
     let (slots, context) = (batches.iter().copied().max().unwrap_or(1), contexts.iter().copied().max().unwrap_or(1));
-    let room = |options: &Options| -> Result<Decoder> {
-        let (free, begin) = (bench.device.free_memory()?, Instant::now());
-        let decoder = Decoder::load(&checkpoint, options, &|_| {})?;
-        let (seconds, left) = (begin.elapsed().as_secs_f64(), bench.device.free_memory()?);
-        let used = (free - left - decoder.cache_bytes()) as f64 / 1e9;
-        let bytes = checkpoint.bytes_under("llm.") as f64 / 1e9;
-        println!(
-            "loaded {bytes:.2} GB in {seconds:.2} s; {used:.2} GB of the device beside a cache of {:.2} GB",
-            decoder.cache_bytes() as f64 / 1e9
-        );
-        Ok(decoder)
-    };
-    let options = Options {
-        device: 0,
-        slots,
-        context: context + BLOCK + WARM + STEPS,
-        kv_tokens: BLOCK,
-        block: BLOCK,
-        tokens: 64,
-    };
+    let context = context + BLOCK + WARM + STEPS;
+    let ordinal = bench.ordinal;
+    let options = Options { device: ordinal, slots, context, kv_tokens: BLOCK, block: BLOCK, tokens: 64 };
     // Twice: the second time the file is in memory for sure.
-    drop(room(&options)?);
-    let position = checkpoint.config().decoder.layers * checkpoint.config().decoder.kv_heads * 512;
-    let free = bench.device.free_memory()?.saturating_sub(SPARE + 8 * 1_000_000_000) as usize / position;
-    let wanted = slots * options.context.next_multiple_of(BLOCK);
-    let mut decoder = room(&Options { kv_tokens: wanted.min(free), ..options })?;
+    drop(load(bench, &checkpoint, &options)?);
+    let wanted = slots * context.next_multiple_of(BLOCK);
+    let kv_tokens = wanted.min(free_positions(bench, &checkpoint)?);
+    let mut decoder = load(bench, &checkpoint, &Options { kv_tokens, ..options })?;
     bench.measure.numbers(&bench.stream, decoder.cache_mut().values_mut(), 7)?;
     println!();
     for &batch in batches {
@@ -68,6 +37,40 @@ pub fn run(bench: &Bench, folder: Option<&Path>, batches: &[usize], contexts: &[
         }
     }
     Ok(())
+}
+
+/// A random checkpoint in a folder of its own.
+fn write(within: &Path) -> Result<PathBuf> {
+    let (folder, begin) = (within.join("random"), Instant::now());
+    let plan = random::write(&folder, &random::Spec::published(), 1, &mut |_| {})?;
+    println!("wrote {:.2} GB of random weights in {:.1} s", gigabytes(plan.bytes()), begin.elapsed().as_secs_f64());
+    Ok(folder)
+}
+
+fn load(bench: &Bench, checkpoint: &Checkpoint, options: &Options) -> Result<Decoder> {
+    let (free, begin) = (bench.device.free_memory()?, Instant::now());
+    let decoder = Decoder::load(checkpoint, options, &|_| {})?;
+    let (seconds, left) = (begin.elapsed().as_secs_f64(), bench.device.free_memory()?);
+    let (bytes, cache) = (checkpoint.bytes_under("llm."), decoder.cache_bytes());
+    println!(
+        "loaded {:.2} GB in {seconds:.2} s; {:.2} GB of the device beside a cache of {:.2} GB",
+        gigabytes(bytes),
+        gigabytes(free - left - cache),
+        gigabytes(cache)
+    );
+    Ok(decoder)
+}
+
+/// Positions of a cache for which there is room beside the weights.
+fn free_positions(bench: &Bench, checkpoint: &Checkpoint) -> Result<usize> {
+    let decoder = &checkpoint.config().decoder;
+    let position = 2 * 2 * decoder.layers * decoder.kv_heads * decoder.head_dim;
+    let taken = SPARE + checkpoint.bytes_under("llm.");
+    Ok(bench.device.free_memory()?.saturating_sub(taken) as usize / position)
+}
+
+fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
 }
 
 fn steps(bench: &Bench, decoder: &mut Decoder, batch: usize, context: usize) -> Result<()> {
