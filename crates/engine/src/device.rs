@@ -58,18 +58,18 @@ fn choose(
     }
 }
 
-/// The processor instead of a device on which the model does not run, if nobody asked for that device; `fits` says why it
-/// does not.
-pub(crate) fn fit(
+/// What `fits` says of the device, or `None` where the processor computes: because it was chosen, or because the model does not
+/// run on a device that nobody asked for. Then the reason says why.
+pub(crate) fn fit<T>(
     device: DeviceChoice,
     (place, why): (Place, String),
-    fits: impl FnOnce(u32) -> Result<(), EngineError>,
-) -> Result<(Place, String), EngineError> {
-    let Place::Cuda(ordinal) = place else { return Ok((place, why)) };
+    fits: impl FnOnce(u32) -> Result<T, EngineError>,
+) -> Result<(Option<T>, String), EngineError> {
+    let Place::Cuda(ordinal) = place else { return Ok((None, why)) };
     match fits(ordinal) {
-        Ok(()) => Ok((place, why)),
+        Ok(found) => Ok((Some(found), why)),
         Err(EngineError::Range { name, value, least, most }) => Err(EngineError::Range { name, value, least, most }),
-        Err(error) if device == DeviceChoice::Auto => Ok((Place::Cpu, format!("{place}: {error}"))),
+        Err(error) if device == DeviceChoice::Auto => Ok((None, format!("{place}: {error}"))),
         Err(error) => Err(error),
     }
 }
@@ -105,12 +105,16 @@ mod tests {
     #[test]
     fn where_the_model_does_not_fit_the_processor_computes_unless_the_device_was_asked_for() {
         let found = || (Place::Cuda(0), "why".to_owned());
-        assert_eq!(fit(DeviceChoice::Auto, found(), |_| Ok(())).unwrap(), found());
-        let (place, why) = fit(DeviceChoice::Auto, found(), |_| Err(out_of_memory())).unwrap();
-        assert_eq!((place, why), (Place::Cpu, format!("cuda:0: {}", out_of_memory())));
-        let error = fit(DeviceChoice::Cuda(0), found(), |_| Err(out_of_memory())).unwrap_err();
+        let fits = |choice, result| fit(choice, found(), |ordinal| Result::map(result, |()| ordinal));
+        assert_eq!(fits(DeviceChoice::Auto, Ok(())).unwrap(), (Some(0), "why".to_owned()));
+        let why = format!("cuda:0: {}", out_of_memory());
+        assert_eq!(fits(DeviceChoice::Auto, Err(out_of_memory())).unwrap(), (None, why));
+        let error = fits(DeviceChoice::Cuda(0), Err(out_of_memory())).unwrap_err();
         assert!(matches!(error, EngineError::OutOfMemory { .. }), "{error}");
-        let wrong = || EngineError::Range { name: "threads", value: 0, least: 1, most: 1024 };
-        assert!(fit(DeviceChoice::Auto, found(), |_| Err(wrong())).is_err());
+        let wrong = EngineError::Range { name: "threads", value: 0, least: 1, most: 1024 };
+        assert!(fits(DeviceChoice::Auto, Err(wrong)).is_err());
+        let cpu =
+            fit(DeviceChoice::Auto, (Place::Cpu, "none".to_owned()), |_| -> Result<(), _> { panic!("no device") });
+        assert_eq!(cpu.unwrap(), (None, "none".to_owned()));
     }
 }

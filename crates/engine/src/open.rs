@@ -62,11 +62,11 @@ impl Engine {
         if config.resampler.queries != PACK_ROWS {
             return Err(EngineError::PackRows { queries: config.resampler.queries, expected: PACK_ROWS });
         }
-        let (place, why) =
-            device::fit(options.device, found, |ordinal| on_device(&checkpoint, options, ordinal).map(|_| ()))?;
-        let (backend, sizes): (Box<dyn Backend>, _) = match place {
-            Place::Cpu => on_cpu(&checkpoint, options, &progress)?,
-            Place::Cuda(ordinal) => on_cuda(&checkpoint, options, ordinal, &progress)?,
+        let (opened, why) = device::fit(options.device, found, |ordinal| Opened::new(&checkpoint, options, ordinal))?;
+        let place = opened.as_ref().map_or(Place::Cpu, |opened| Place::Cuda(opened.loading.device));
+        let (backend, sizes) = match opened {
+            Some(opened) => opened.load(&checkpoint, options, &progress)?,
+            None => on_cpu(&checkpoint, options, &progress)?,
         };
         let limits = sizes.limits(config, backend.description().bounds);
         let info = Info::of(folder, &checkpoint, (place.to_string(), why), backend.description(), limits);
@@ -89,32 +89,37 @@ fn on_cpu(
     Ok((Box::new(Cpu::new(model, config, sizes.requests)), sizes))
 }
 
-fn on_cuda(
-    checkpoint: &Checkpoint,
-    options: &EngineOptions,
-    ordinal: u32,
-    progress: &dyn Fn(Progress),
-) -> Result<(Box<dyn Backend>, Sizes), EngineError> {
-    let (loading, sizes) = on_device(checkpoint, options, ordinal)?;
-    let model = cuda::Model::load(checkpoint, &loading, options.threads, progress)?;
-    Ok((Box::new(Cuda::new(model, checkpoint.config(), &loading)), sizes))
+/// A device that computes the model and has room for it, and what is to be taken of it.
+struct Opened {
+    loading: cuda::Options,
+    sizes: Sizes,
+    /// Opening it takes a while: it stays open until the model is loaded.
+    _device: Device,
 }
 
-/// What is to be taken of a device, if it computes the model and has room for it.
-fn on_device(
-    checkpoint: &Checkpoint,
-    options: &EngineOptions,
-    ordinal: u32,
-) -> Result<(cuda::Options, Sizes), EngineError> {
-    let config = checkpoint.config();
-    cuda::check(&config.decoder).map_err(ModelError::from)?;
-    let sizes = Sizes::of(config, options, CUDA)?;
-    let device = Device::open(ordinal).map_err(ModelError::from)?;
-    let free = device.free_memory().map_err(ModelError::from)?;
-    let wish = Wish { weights: checkpoint.bytes_under("llm.") + WORKSPACE, ..sizes.wish() };
-    let kv_tokens = memory::cache_positions(&wish, Some(free))?;
-    let (slots, context) = (sizes.requests, sizes.context);
-    Ok((cuda::Options { device: ordinal, slots, context, kv_tokens, block: BLOCK, tokens: CHUNK }, sizes))
+impl Opened {
+    fn new(checkpoint: &Checkpoint, options: &EngineOptions, ordinal: u32) -> Result<Self, EngineError> {
+        let config = checkpoint.config();
+        cuda::check(&config.decoder).map_err(ModelError::from)?;
+        let sizes = Sizes::of(config, options, CUDA)?;
+        let device = Device::open(ordinal).map_err(ModelError::from)?;
+        let free = device.free_memory().map_err(ModelError::from)?;
+        let wish = Wish { weights: checkpoint.bytes_under("llm.") + WORKSPACE, ..sizes.wish() };
+        let kv_tokens = memory::cache_positions(&wish, Some(free))?;
+        let (slots, context) = (sizes.requests, sizes.context);
+        let loading = cuda::Options { device: ordinal, slots, context, kv_tokens, block: BLOCK, tokens: CHUNK };
+        Ok(Self { loading, sizes, _device: device })
+    }
+
+    fn load(
+        self,
+        checkpoint: &Checkpoint,
+        options: &EngineOptions,
+        progress: &dyn Fn(Progress),
+    ) -> Result<(Box<dyn Backend>, Sizes), EngineError> {
+        let model = cuda::Model::load(checkpoint, &self.loading, options.threads, progress)?;
+        Ok((Box::new(Cuda::new(model, checkpoint.config(), &self.loading)), self.sizes))
+    }
 }
 
 fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, EngineError> {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use karst_checkpoint::{Checkpoint, DecoderConfig};
+use karst_contract::Progress;
 use karst_kernels::{
     Angles, Buffer, CudaError, Device, Event, KvCache, Pinned, SampleResult, SampleState, Stream, Weights,
 };
@@ -116,12 +117,8 @@ impl Decoder {
     ///
     /// # Panics
     /// When a number of `options` is outside its range.
-    pub fn load(
-        checkpoint: &Checkpoint,
-        options: &Options,
-        taken: &dyn Fn(karst_contract::Progress),
-    ) -> Result<Self, ModelError> {
-        Self::load_part(checkpoint, options, &Taken::new(checkpoint, taken))
+    pub fn load(checkpoint: &Checkpoint, options: &Options, progress: &dyn Fn(Progress)) -> Result<Self, ModelError> {
+        Self::load_part(checkpoint, options, &Taken::new(checkpoint, progress))
     }
 
     pub(crate) fn load_part(checkpoint: &Checkpoint, options: &Options, taken: &Taken<'_>) -> Result<Self, ModelError> {
