@@ -50,7 +50,8 @@ fn i11_whoever_comes_first_is_served_first() {
     let small = thread::spawn({
         let budget = budget.clone();
         move || {
-            let _permit = budget.acquire(10);
+            // Not beside the large one, or either might speak first.
+            let _permit = budget.acquire(30);
             tell.send("small").unwrap();
         }
     });
