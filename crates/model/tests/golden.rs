@@ -4,11 +4,10 @@
 
 mod common;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::tensors::Tensors;
-use common::{Pictures, Session, ids, json, placed, project, relative};
+use common::{Pictures, Session, checkpoints, ids, json, placed, relative};
 use karst_checkpoint::Checkpoint;
 use karst_model::cpu::{Encoded, Features, Logits, Model, Options};
 use karst_vision_input::Settings;
@@ -44,14 +43,6 @@ struct Case {
     model: Model,
     settings: Settings,
     tensors: Tensors,
-}
-
-fn checkpoints() -> Vec<PathBuf> {
-    let mut folders: Vec<_> =
-        fs::read_dir(project("tests/golden/tiny")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    assert!(folders.len() >= 7, "{folders:?}");
-    folders
 }
 
 #[test]

@@ -47,20 +47,7 @@ mod tests {
     use super::*;
 
     fn published() -> DecoderConfig {
-        DecoderConfig {
-            layers: 36,
-            hidden: 4096,
-            heads: 32,
-            kv_heads: 8,
-            head_dim: 128,
-            intermediate: 12288,
-            vocabulary: 151_748,
-            rms_norm_eps: 1e-6,
-            rope_theta: 1e6,
-            max_positions: 40_960,
-            tied_head: false,
-            attention_bias: false,
-        }
+        karst_checkpoint::random::Spec::published().decoder
     }
 
     #[test]

@@ -25,6 +25,15 @@ pub fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
 }
 
+/// The folders of the checkpoints that the reference answered.
+pub fn checkpoints() -> Vec<PathBuf> {
+    let mut folders: Vec<_> =
+        fs::read_dir(project("tests/golden/tiny")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() >= 7, "{folders:?}");
+    folders
+}
+
 /// The pictures of a conversation as views and packs, in the order of their placement.
 pub struct Pictures {
     pub views: Vec<View>,

@@ -7,11 +7,10 @@ mod common;
 mod samples;
 mod session;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::tensors::Tensors;
-use common::{Pictures, ids, json, project, relative, spans};
+use common::{Pictures, checkpoints, ids, json, project, relative, spans};
 use karst_checkpoint::Checkpoint;
 use karst_model::cuda::Features;
 use karst_vision_input::Settings;
@@ -20,14 +19,6 @@ use session::Session;
 
 /// Relative error that logits may have.
 const TOLERANCE: f64 = 2e-2;
-
-fn checkpoints() -> Vec<PathBuf> {
-    let mut folders: Vec<_> =
-        fs::read_dir(project("tests/golden/tiny")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    assert!(folders.len() >= 7, "{folders:?}");
-    folders
-}
 
 #[test]
 fn logits_are_the_references() {
