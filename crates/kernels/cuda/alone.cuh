@@ -23,7 +23,7 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
   if constexpr (KIND == INT4 || KIND == INT8) {
     *(uint2*)(to + swizzled<KIND>(lane * 8, 0)) = {made.high[0], made.high[1]};
     *(uint2*)(to + PLANE + swizzled<KIND>(lane * 8, 1)) = {made.low[0], made.low[1]};
-    if (lane % made.LANES == 0) extra->sums[lane / made.LANES] = made.sum;
+    if (KIND == INT8 && lane % made.LANES == 0) extra->sums[lane / made.LANES] = made.sum;
   } else {
     *(uint4*)(to + lane * 16) = {made.high[0], made.high[1], made.low[0], made.low[1]};
   }
@@ -37,18 +37,15 @@ template <int KIND> __device__ __forceinline__ void multiply(float (&acc)[2], co
     const int plane = lane >> 2 & 1;
     const char* x = inputs + plane * PLANE + g * 128;
     const uint4 x0 = *(const uint4*)(x + swizzled<KIND>(t * 16, plane)), x1 = *(const uint4*)(x + swizzled<KIND>(64 + t * 16, plane));
-    const int zero = -e.sums[g];
-    // The high codes stay where they are, sixteen times too large, and have sums of their own.
-    int c[4] = {0, 0, 0, 0}, d[4] = {0, zero, 0, zero};
-    constexpr u32 LOW = 0x0f0f0f0fu, HIGH = 0xf0f0f0f0u;
+    int c[4] = {0, 0, 0, 0};
     const uint4 a = w.codes[0], b = w.codes[1];
-    mma_u8s8(c, a.x & LOW, a.y & LOW, a.z & LOW, a.w & LOW, x0.x, x0.y);
-    mma_u8s8(d, a.x & HIGH, a.y & HIGH, a.z & HIGH, a.w & HIGH, x0.z, x0.w);
-    mma_u8s8(c, b.x & LOW, b.y & LOW, b.z & LOW, b.w & LOW, x1.x, x1.y);
-    mma_u8s8(d, b.x & HIGH, b.y & HIGH, b.z & HIGH, b.w & HIGH, x1.z, x1.w);
+    mma_s8(c, lower(a.x), lower(a.y), lower(a.z), lower(a.w), x0.x, x0.y);
+    mma_s8(c, upper(a.x), upper(a.y), upper(a.z), upper(a.w), x0.z, x0.w);
+    mma_s8(c, lower(b.x), lower(b.y), lower(b.z), lower(b.w), x1.x, x1.y);
+    mma_s8(c, upper(b.x), upper(b.y), upper(b.z), upper(b.w), x1.z, x1.w);
     const float2 s = __half22float2(*(const __half2*)&w.scales);
-    acc[0] = fmaf(s.x * e.scale, (float)((c[0] * 16 + d[0]) * 256 + c[1] * 16 + d[1]), acc[0]);
-    acc[1] = fmaf(s.y * e.scale, (float)((c[2] * 16 + d[2]) * 256 + c[3] * 16 + d[3]), acc[1]);
+    acc[0] = fmaf(s.x * e.scale, (float)(c[0] * 256 + c[1]), acc[0]);
+    acc[1] = fmaf(s.y * e.scale, (float)(c[2] * 256 + c[3]), acc[1]);
   } else if constexpr (KIND == INT8) {
     const int plane = lane >> 2 & 1;
     const char* x = inputs + plane * PLANE + g * 128;

@@ -10,7 +10,8 @@ template <int KIND> struct Group {
   static constexpr int TOKENS = COLUMN_TOKENS<KIND>;
   static constexpr int PAIR = TOKENS / 4;                     // of a lane's sums
   static constexpr int VALUES = 1024;                         // bytes of all lanes
-  static constexpr int TOKEN = 4 * (1 + Form<KIND>::SUMS);    // bytes of a token's scale and sums
+  // Bytes of a token's scale and sums; more for INT4, whose groups would not begin where sectors of memory do.
+  static constexpr int TOKEN = KIND == INT4 ? 8 : 4 * (1 + Form<KIND>::SUMS);
   static constexpr int BESIDE = TOKENS * TOKEN, BYTES = VALUES + BESIDE;
 };
 
@@ -59,7 +60,7 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
     const int at = KIND == INT4 ? (lanes + inside % 64 / 16) * 16 + inside % 16 : (lanes + inside % 32 / 8) * 16 + inside % 64 / 32 * 8;
     *(uint2*)(to + half + at) = {made.high[0], made.high[1]};
     *(uint2*)(to + half + at + 4 * 16) = {made.low[0], made.low[1]};
-    if (lane % made.LANES == 0) beside[1 + inside / (made.LANES * 8)] = KIND == INT4 ? -made.sum : made.sum;
+    if (KIND == INT8 && lane % made.LANES == 0) beside[1 + inside / (made.LANES * 8)] = made.sum;
   } else {
     // Four neighbours a lane.
     const int at = inside / 32 * 512 + (column * 4 + inside % 16 / 4) * 16 + inside % 32 / 16 * 8;
@@ -72,11 +73,10 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
 template <int KIND, int N, int PAIR, class COLUMNS>
 __device__ __forceinline__ void multiply(float (&acc)[N][2][PAIR], const Tile<KIND>& w, const COLUMNS& columns) {
   if constexpr (KIND == INT4) {
-    constexpr u32 LOW = 0x0f0f0f0fu;
     const u32 codes[8] = {w.codes[0].x, w.codes[0].y, w.codes[0].z, w.codes[0].w, w.codes[1].x, w.codes[1].y, w.codes[1].z, w.codes[1].w};
     u32 low[8], high[8];
 #pragma unroll
-    for (int i = 0; i < 8; ++i) low[i] = codes[i] & LOW, high[i] = codes[i] >> 4 & LOW;
+    for (int i = 0; i < 8; ++i) low[i] = lower(codes[i]), high[i] = upper(codes[i]);
     const float2 s = __half22float2(*(const __half2*)&w.scales);
 #pragma unroll
     for (int n = 0; n < N; ++n) {
@@ -85,12 +85,11 @@ __device__ __forceinline__ void multiply(float (&acc)[N][2][PAIR], const Tile<KI
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const uint4& b = x.values[h];
-        mma_u8s8(c, low[h * 4], low[h * 4 + 1], low[h * 4 + 2], low[h * 4 + 3], b.x, b.y);
-        mma_u8s8(c, high[h * 4], high[h * 4 + 1], high[h * 4 + 2], high[h * 4 + 3], b.z, b.w);
+        mma_s8(c, low[h * 4], low[h * 4 + 1], low[h * 4 + 2], low[h * 4 + 3], b.x, b.y);
+        mma_s8(c, high[h * 4], high[h * 4 + 1], high[h * 4 + 2], high[h * 4 + 3], b.z, b.w);
       }
-      // Sixteen times, as with a single token, whose high codes stay where they are.
-      acc[n][0][0] = fmaf(s.x * x.scales[0], (float)(c[0] * 4096 + (c[1] * 16 + x.sums[0])), acc[n][0][0]);
-      acc[n][1][0] = fmaf(s.y * x.scales[0], (float)(c[2] * 4096 + (c[3] * 16 + x.sums[0])), acc[n][1][0]);
+      acc[n][0][0] = fmaf(s.x * x.scales[0], (float)(c[0] * 256 + c[1]), acc[n][0][0]);
+      acc[n][1][0] = fmaf(s.y * x.scales[0], (float)(c[2] * 256 + c[3]), acc[n][1][0]);
     }
   } else if constexpr (KIND == INT8) {
 #pragma unroll

@@ -10,17 +10,6 @@ struct PrepareParams {
   u32 tokens, inputs, tiles, chunk;
 };
 
-// Eight inputs of a token from `first` on.
-__device__ __forceinline__ uint4 eight_inputs(const unsigned short* row, const u32* permutation, u32 first) {
-  if (!permutation) return *(const uint4*)(row + first);
-  const u32* order = permutation + first;
-  uint4 values;
-  u32* pairs = &values.x;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) pairs[i] = row[order[2 * i]] | (u32)row[order[2 * i + 1]] << 16;
-  return values;
-}
-
 // A warp makes one chunk of a slot of one token: the slot's chunk is blockIdx.x, the token blockIdx.y.
 template <int KIND> __device__ __forceinline__ void prepare(const PrepareParams& p) {
   using G = Group<KIND>;

@@ -8,6 +8,7 @@
 // `prepare` does it once for all blocks, and consumers hold their inputs in registers. With many tokens these would be more than
 // registers hold, and reading them would take as long as reading the weights: then two blocks, a cluster, do the work of both
 // together. Each has half of the slots, its consumers half of the tokens each, and the blocks exchange halves of sums.
+#include "after.cuh"
 #include "alone.cuh"
 #include "prepare.cuh"
 #include "sums.cuh"
@@ -33,16 +34,9 @@ struct ProductParams {
   float epsilon;
 };
 
-enum After { PLAIN, GATED, ADD };
-
 // After the consumers comes the producer, then one or two reducers.
 constexpr int PRODUCER = CONSUMERS, REDUCER = CONSUMERS + 1;
 constexpr int threads(int width) { return (REDUCER + reducers(width)) * 32; }
-
-// Parts of a sum of squares.
-constexpr int PARTS = 128;
-
-__device__ __forceinline__ float silu(float v) { return v / (1.f + __expf(-v)); }
 
 template <int KIND, int WIDTH, int AFTER, int CLUSTER> struct Product {
   using F = Form<KIND>;
@@ -287,9 +281,8 @@ template <int KIND, int WIDTH, int AFTER, int CLUSTER> struct Product {
   // 1 / RMS of the inputs of this reducer's tokens.
   __device__ __forceinline__ void take_factors() {
     for (int t = reducer * R::OUT * 2; t < min(R::SHARE, (reducer + 1) * R::OUT * 2) && rank * R::SHARE + t < p.tokens; ++t) {
-      const float4 v = ((const float4*)p.squares_in)[(rank * R::SHARE + t) * (PARTS / 4) + lane];
-      const float sum = warp_sum((v.x + v.y) + (v.z + v.w));
-      if (!lane) factors[t] = rsqrtf(sum / p.inputs + p.epsilon);
+      const float factor = norm_factor(((const float4*)p.squares_in)[(rank * R::SHARE + t) * (PARTS / 4) + lane], p.inputs, p.epsilon);
+      if (!lane) factors[t] = factor;
     }
     __syncwarp();
   }

@@ -95,7 +95,8 @@ extern "C" __global__ void __launch_bounds__(512) repack_int4(const __grid_const
 #pragma unroll
     for (u32 w = 0; w < 4; ++w) {
       const u32 output = row + w % 2 * 8, from = k + w / 2 * 4;
-      words[w] = four_codes(p, output, from, 0x08080808) | four_codes(p, output, from + 8, 0x08080808) << 4;
+      // Less the middle, as numbers of four bits with a sign.
+      words[w] = (four_codes(p, output, from, 0x08080808) | four_codes(p, output, from + 8, 0x08080808) << 4) ^ 0x88888888u;
     }
     *(uint4*)(tile + part * 512 + lane * 16) = {words[0], words[1], words[2], words[3]};
   }

@@ -22,9 +22,11 @@ template <int KIND, int WIDTH, int CLUSTER> struct Room {
   static constexpr int BYTES = (BUFFERS * PARTIAL + GIVEN * SHARE * 16) * 4;
 };
 
-// The sums of a row block stand as [token][row][slot]. The sixteen sums of an output are added as a tree,
-// ((0 + 1) + (2 + 3)) + ..., so that the sum stays the same to the bit when places are exchanged by flipping bits of their
-// numbers, which is how no access meets a bank twice, and when two blocks have a half of it each.
+// The sixteen sums of an output are those of four quads of slots: ((s0 + s1) + s2) + s3 is a quad's, (q0 + q1) + (q2 + q3) all. So
+// four blocks may have a quad each, or two blocks two of them, and who takes slot after slot keeps no more than a quad's sum.
+//
+// The sums of a row block stand as [token][row][slot of a quad][quad]. Quads may be exchanged by flipping bits of their numbers, the
+// result stays the same to the bit; with flipped numbers of slots no access meets a bank twice.
 template <int KIND, int WIDTH, int CLUSTER> struct Sums {
   using R = Room<KIND, WIDTH, CLUSTER>;
   float* partials;
@@ -38,15 +40,17 @@ template <int KIND, int WIDTH, int CLUSTER> struct Sums {
   }
 
   __device__ __forceinline__ float* buffer() const { return partials + done % R::BUFFERS * R::PARTIAL; }
-  // Bits of the number of a row's four slots to flip; those within the four depend on the token.
-  __device__ __forceinline__ static int flip(int row) { return CLUSTER == 1 ? row >> 1 & 3 : row >> 2 & 1; }
+  static constexpr int QUADS = R::SLOTS / 4;
+  // A slot's place among a row's, and the bits of it to flip: the row's are of the slot in its quad, the token's of the lower two.
+  __device__ __forceinline__ static int place(int slot) { return slot % 4 * QUADS | slot / 4; }
+  __device__ __forceinline__ static int flip(int row) { return (CLUSTER == 1 ? row >> 1 & 3 : row >> 2 & 1) * 4; }
 
   // A consumer's sums, for tokens from `first` on.
   __device__ __forceinline__ void put(const float (&acc)[R::N][2][R::PAIR], int slot, int first, int lane) {
     const u32 b = done % R::BUFFERS;
     if (done >= R::BUFFERS) barrier_wait(&empty[b], (done / R::BUFFERS & 1) ^ 1);
     const int row = lane >> 2, t = lane & 3;
-    float* to = buffer() + row * R::SLOTS + (slot ^ (flip(row) * 4 | t));
+    float* to = buffer() + row * R::SLOTS + (place(slot) ^ (flip(row) | t));
 #pragma unroll
     for (int n = 0; n < R::N; ++n)
 #pragma unroll
@@ -59,17 +63,27 @@ template <int KIND, int WIDTH, int CLUSTER> struct Sums {
     ++done;
   }
 
-  __device__ __forceinline__ static float four(const float* from, int quad) {
-    const float4 v = *(const float4*)(from + quad * 4);
-    return (v.x + v.y) + (v.z + v.w);
+  // The sum of two quads that stand beside each other, `flips` those of the place.
+  __device__ __forceinline__ static float two_quads(const float* from, int flips) {
+    float2 sum = *(const float2*)(from + flips);
+#pragma unroll
+    for (int slot = 1; slot < 4; ++slot) {
+      const float2 v = *(const float2*)(from + (slot * QUADS ^ flips));
+      sum.x += v.x, sum.y += v.y;
+    }
+    return sum.x + sum.y;
   }
   // The sum of a lane's row and a token over the slots of the block.
   __device__ __forceinline__ float sum_of(int token, int row) const {
     const float* from = buffer() + (token * 16 + row) * R::SLOTS;
-    const int f = flip(row);
-    const float sum = four(from, f) + four(from, f ^ 1);
-    if constexpr (CLUSTER > 1) return sum;
-    return sum + (four(from, f ^ 2) + four(from, f ^ 3));
+    if constexpr (CLUSTER > 1) return two_quads(from, flip(row) | (token / R::PAIR & 2));
+    float4 sum = *(const float4*)(from + flip(row));
+#pragma unroll
+    for (int slot = 1; slot < 4; ++slot) {
+      const float4 v = *(const float4*)(from + (slot * 4 ^ flip(row)));
+      sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+    }
+    return (sum.x + sum.y) + (sum.z + sum.w);
   }
 
   // The sums of the next row block for a lane's row and tokens from `first` on. In a cluster they are halves, and the other block is
@@ -79,9 +93,7 @@ template <int KIND, int WIDTH, int CLUSTER> struct Sums {
     barrier_wait(&full[b], done / R::BUFFERS & 1);
     const int row = lane & 15, half = lane >> 4;
     if constexpr (R::ALONE) {
-      const float* from = buffer() + row * R::SLOTS;
-      const int q = half * 2 ^ flip(row);
-      sum[0] = four(from, q) + four(from, q ^ 1);
+      sum[0] = two_quads(buffer() + row * R::SLOTS + half * 2, flip(row));
       sum[0] += __shfl_xor_sync(~0u, sum[0], 16);
     } else {
 #pragma unroll

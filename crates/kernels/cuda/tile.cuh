@@ -12,14 +12,20 @@ enum Kind { INT4, INT8, F16, BF16 };
 constexpr int CHUNK = 256;
 
 // K: inputs of a tile; BYTES: its size; TILES: most of a chunk; SUMS: sums of whole numbers that come with a token's inputs of a
-// tile and undo the zero points, one for each 128 inputs (INT4, times 128) or 32 inputs (INT8); KEPT: groups of tokens whose inputs
+// tile and undo the zero points, one for each 32 inputs (INT8); KEPT: groups of tokens whose inputs
 // of a tile registers hold, of those of a chunk.
 template <int KIND> struct Form;
-template <> struct Form<INT4> { static constexpr int K = 128, BYTES = 1056, TILES = 2, SUMS = 1, KEPT = 4; };
+template <> struct Form<INT4> { static constexpr int K = 128, BYTES = 1056, TILES = 2, SUMS = 0, KEPT = 4; };
 template <> struct Form<INT8> { static constexpr int K = 128, BYTES = 2240, TILES = 2, SUMS = 4, KEPT = 3; };
 template <> struct Form<F16> { static constexpr int K = 64, BYTES = 2048, TILES = 4, SUMS = 0, KEPT = 5; };
 template <> struct Form<BF16> { static constexpr int K = 64, BYTES = 2048, TILES = 4, SUMS = 0, KEPT = 5; };
 
+__device__ __forceinline__ void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
 __device__ __forceinline__ void mma_u8s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm(
       "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -39,12 +45,23 @@ template <int KIND> __device__ __forceinline__ void mma_half(float (&c)[4], cons
         : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
 
+// Eight inputs of a token from `first` on.
+__device__ __forceinline__ uint4 eight_inputs(const unsigned short* row, const u32* permutation, u32 first) {
+  if (!permutation) return *(const uint4*)(row + first);
+  const u32* order = permutation + first;
+  uint4 values;
+  u32* pairs = &values.x;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) pairs[i] = row[order[2 * i]] | (u32)row[order[2 * i + 1]] << 16;
+  return values;
+}
+
 // Eight activations a lane in the form of the matrix instructions: two planes of bytes, or halves.
 template <int KIND> struct Made {
   u32 high[2], low[2];   // halves: the first and the last four
   float scale;
-  int sum;               // of whole numbers, over the lanes of a sum
-  static constexpr int LANES = KIND == INT4 ? 16 : 4;   // of a sum
+  int sum;               // INT8: of whole numbers, over the lanes of a sum
+  static constexpr int LANES = 4;
 };
 
 // A token's chunk of a slot as a warp holds it, eight bf16 values a lane, made into that form.
@@ -89,11 +106,15 @@ template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& valu
     made.low[j / 2] = __byte_perm(a, b, 0x5410) ^ 0x80808080u;
   }
 #pragma unroll
-  for (int o = 1; o < Made<KIND>::LANES; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
-  made.sum = KIND == INT4 ? sum * 128 : sum;
+  for (int o = 1; KIND == INT8 && o < Made<KIND>::LANES; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
+  made.sum = sum;
   made.scale = greatest * (KIND == INT4 ? 1.f / (32639.f * 16.f) : 1.f / 32639.f);
   return made;
 }
+
+// Eight numbers of four bits with a sign as bytes, sixteen times too large: the lower ones of each byte, or the upper ones.
+__device__ __forceinline__ u32 lower(u32 numbers) { return numbers << 4 & 0xf0f0f0f0u; }
+__device__ __forceinline__ u32 upper(u32 numbers) { return numbers & 0xf0f0f0f0u; }
 
 // A tile in registers.
 template <int KIND> struct Tile;

@@ -1,6 +1,6 @@
 //! How a tile, 16 outputs x 128 or 64 inputs, holds its weights.
 //!
-//! A warp multiplies a tile with the matrix instructions m16n8k16 (numbers, and codes of 4 bits) or m16n8k32 (bytes). Lane
+//! A warp multiplies a tile with the matrix instructions m16n8k16 (numbers) or m16n8k32 (bytes, which codes of 4 bits become). Lane
 //! `l` loads 16 bytes that stand at `l * 16` of a 512-byte part and are its four registers, with outputs `l / 4` and
 //! `l / 4 + 8`. Which inputs a register has is free, if the activations agree: a lane takes neighbours, so that a tile is
 //! made of whole words of a checkpoint.
@@ -15,7 +15,7 @@ pub(crate) const SUBGROUP: usize = 32;
 /// How a tile holds its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Codes of 4 bits about 8 and 16 `f16` scales, one an output: 1056 bytes for 128 inputs.
+    /// Codes of 4 bits less 8, as numbers with a sign, and 16 `f16` scales, one an output: 1056 bytes for 128 inputs.
     Int4,
     /// Codes of 8 bits, an `f16` scale and an 8-bit zero point for each output and 32 inputs: 2240 bytes for 128 inputs.
     Int8,

@@ -6,6 +6,9 @@ use crate::kind::{Kind, SLOTS, TILE_ROWS};
 use crate::layout::{Layout, Place};
 use crate::source::{Dense, PackError, Quantised, Source, size};
 
+/// The code of 4 bits that means zero. Tiles hold numbers of four bits with a sign instead, which is the code with this bit flipped.
+const MIDDLE: u8 = 8;
+
 /// Packs all sources of a layout: [`Layout::bytes`] bytes.
 ///
 /// # Errors
@@ -49,9 +52,9 @@ pub fn unpack(layout: &Layout, bytes: &[u8], source: usize, output: usize, k: us
     let half = |byte: usize| [tile[byte], tile[byte + 1]];
     let bit = kind.weight_bit(row, at);
     let scale = || kind.scale_byte(row, at).map_or(1.0, |byte| f16::from_le_bytes(half(byte)).to_f64());
-    let zero = || kind.zero_byte(row, at).map_or(8, |byte| tile[byte]);
+    let zero = || kind.zero_byte(row, at).map_or(MIDDLE, |byte| tile[byte]);
     match kind {
-        Kind::Int4 => (f64::from(tile[bit / 8] >> (bit % 8) & 15) - f64::from(zero())) * scale(),
+        Kind::Int4 => (f64::from(tile[bit / 8] >> (bit % 8) & 15 ^ MIDDLE) - f64::from(MIDDLE)) * scale(),
         Kind::Int8 => (f64::from(tile[bit / 8]) - f64::from(zero())) * scale(),
         Kind::F16 => f16::from_le_bytes(half(bit / 8)).to_f64(),
         Kind::Bf16 => bf16::from_le_bytes(half(bit / 8)).to_f64(),
@@ -89,7 +92,7 @@ fn write(
         Some((Source::Quantised(source), output)) => write_code(tile, layout.kind(), at, (source, output), k, input),
         Some((Source::Dense(source), output)) => write_number(tile, layout.kind(), at, (source, output), input),
         // Beyond N: no scale, and the code that means zero.
-        None if layout.kind() == Kind::Int4 => set_code(tile, Kind::Int4, at, 8),
+        None if layout.kind() == Kind::Int4 => set_code(tile, Kind::Int4, at, MIDDLE),
         None => {}
     }
 }
@@ -106,7 +109,7 @@ fn write_code(
     // What shares a scale in a tile shares a group, and has none if it begins beyond K.
     let share = kind.scaled().map_or(k, |inputs| k / inputs * inputs);
     if share >= form.inputs {
-        return set_code(tile, kind, at, if kind == Kind::Int4 { 8 } else { 0 });
+        return set_code(tile, kind, at, if kind == Kind::Int4 { MIDDLE } else { 0 });
     }
     let place = share / form.group * form.outputs + output;
     let zero = source.zeros.map_or(form.middle(), |zeros| zeros[place]);
@@ -121,7 +124,8 @@ fn write_code(
 
 fn set_code(tile: &mut [u8], kind: Kind, (row, input): (usize, usize), code: u8) {
     let bit = kind.weight_bit(row, input);
-    tile[bit / 8] |= code << (bit % 8);
+    let stored = if kind == Kind::Int4 { code ^ MIDDLE } else { code };
+    tile[bit / 8] |= stored << (bit % 8);
 }
 
 fn write_number(
@@ -171,7 +175,8 @@ mod tests {
                     let zero = kind.zero_byte(row, at).map_or(8, |byte| tile[byte]);
                     assert_eq!(zero, if scaled || kind == Kind::Int4 { 8 } else { 0 });
                     let bit = kind.weight_bit(row, at);
-                    let code = tile[bit / 8] >> (bit % 8) & if kind == Kind::Int4 { 15 } else { 255 };
+                    let stored = tile[bit / 8] >> (bit % 8);
+                    let code = if kind == Kind::Int4 { stored & 15 ^ MIDDLE } else { stored };
                     assert_eq!(code, if inside { 15 } else { zero }, "{kind:?}, output {output}, column {k}");
                 }
             }

@@ -1,6 +1,7 @@
 //! Products of packed weights with the activations of a step.
 
 mod shape;
+mod wide;
 
 use bytemuck::{Pod, Zeroable};
 use half::bf16;
@@ -15,6 +16,7 @@ use crate::memory::{Buffer, Memory};
 use crate::module::Module;
 use crate::work::Work;
 use shape::{Shape, check, least_width, most_tokens, prepared_bytes};
+use wide::Wide;
 
 /// Parts of a row's sum of squares, each from another block of threads.
 pub const SQUARES: usize = 128;
@@ -68,6 +70,8 @@ pub struct Residual<'a> {
 #[derive(Debug)]
 pub struct Prepared {
     groups: Buffer<u8>,
+    /// Where blocks of threads exchange sums; all words are [`wide::NOTHING`] between products.
+    mail: Buffer<u8>,
 }
 
 /// How a product's ring of weights is used.
@@ -94,6 +98,8 @@ pub struct Setting {
 #[derive(Debug)]
 pub struct Products {
     module: Module,
+    /// Those for many tokens.
+    wide: Option<Wide>,
     /// Bytes of shared memory that a block may have.
     shared: usize,
     /// Whether the device has bulk copies and clusters.
@@ -169,13 +175,18 @@ impl Prepared {
         layouts: impl IntoIterator<Item = &'a Layout>,
         tokens: usize,
     ) -> Result<Self, CudaError> {
-        let bytes = layouts.into_iter().map(|layout| prepared_bytes(layout, tokens)).max();
-        Ok(Self { groups: device.zeroed(bytes.unwrap_or(0))? })
+        let (mut bytes, mut mail) = (0, 0);
+        for layout in layouts {
+            bytes = bytes.max(prepared_bytes(layout, tokens)).max(wide::prepared_bytes(layout, tokens));
+            mail = mail.max(wide::mail_bytes(layout, tokens));
+        }
+        let mail = device.upload(&vec![wide::NOTHING; mail])?;
+        Ok(Self { groups: device.zeroed(bytes)?, mail })
     }
 
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
-        self.groups.len()
+        self.groups.len() + self.mail.len()
     }
 }
 
@@ -195,7 +206,8 @@ impl Products {
         let properties = device.properties();
         let Some(image) = image("product", properties.capability) else { return Ok(None) };
         let module = device.module(image)?;
-        Ok(Some(Self { module, shared: properties.shared as usize - BESIDE, bulk: properties.capability.0 >= 9 }))
+        let wide = Wide::load(device)?;
+        Ok(Some(Self { module, wide, shared: properties.shared as usize - BESIDE, bulk: properties.capability.0 >= 9 }))
     }
 
     /// A product, proven to fit: pieces of work to run in order.
@@ -215,6 +227,9 @@ impl Products {
     ) -> Result<Vec<Work>, CudaError> {
         let Setting { tokens, epsilon, flow } = setting;
         check(&weights.layout, &input, output, tokens);
+        if let Some(wide) = self.wide.as_ref().filter(|_| Wide::takes(&weights.layout, tokens)) {
+            return wide.work(weights, input, output, prepared, setting);
+        }
         let mut work = Vec::new();
         if tokens > 1 {
             work.push(self.prepare(weights, input.values, prepared, tokens)?);
@@ -260,7 +275,7 @@ impl Products {
         tokens: usize,
     ) -> Result<Work, CudaError> {
         let layout = &weights.layout;
-        let (bytes, room) = (prepared_bytes(layout, tokens), prepared.bytes());
+        let (bytes, room) = (prepared_bytes(layout, tokens), prepared.groups.len());
         assert!(room >= bytes, "room of {room} bytes for {bytes}");
         let params = PrepareParams {
             input: values.address(),
@@ -280,9 +295,35 @@ impl Products {
     }
 }
 
+impl Output<'_> {
+    /// What kernels for the tokens from `first` on write, of `n` outputs: the output, and of a residual the weight of the norm, what it
+    /// makes of the residual, and squares.
+    fn addresses(&self, first: usize, n: usize) -> [u64; 4] {
+        match self {
+            Output::Plain(values) => [values.address_of(first * n), 0, 0, 0],
+            Output::Gated(values) => [values.address_of(first * n / 2), 0, 0, 0],
+            Output::Add(r) => [
+                r.values.address_of(first * n),
+                r.norm.address(),
+                r.normed.address_of(first * n),
+                r.squares.address_of(first * SQUARES),
+            ],
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Output::Plain(_) => "plain",
+            Output::Gated(_) => "gated",
+            Output::Add(_) => "add",
+        }
+    }
+}
+
 /// All that a product touches.
 fn memory(weights: &Weights, input: &Input<'_>, output: &Output<'_>, prepared: &Prepared) -> Vec<Memory> {
-    let mut memory = vec![weights.bytes.memory(), input.values.memory(), prepared.groups.memory()];
+    let mut memory =
+        vec![weights.bytes.memory(), input.values.memory(), prepared.groups.memory(), prepared.mail.memory()];
     memory.extend(weights.permutation.as_ref().map(Buffer::memory));
     memory.extend(input.squares.map(Buffer::memory));
     match output {
@@ -312,16 +353,7 @@ fn params(
 ) -> Params {
     let (layout, first) = (&weights.layout, rows.first);
     let n = layout.outputs();
-    let (output, norm, normed, squares_out) = match output {
-        Output::Plain(values) => (values.address_of(first * n), 0, 0, 0),
-        Output::Gated(values) => (values.address_of(first * n / 2), 0, 0, 0),
-        Output::Add(r) => (
-            r.values.address_of(first * n),
-            r.norm.address(),
-            r.normed.address_of(first * n),
-            r.squares.address_of(first * SQUARES),
-        ),
-    };
+    let [output, norm, normed, squares_out] = output.addresses(first, n);
     let group = shape::group_tokens(layout.kind());
     let input_values = match rows.tokens {
         1 => input.values.address(),

@@ -88,7 +88,7 @@ fn weight_at(layout: &Layout, bytes: &[u8], place: Place, k: usize) -> f32 {
             let (h, e, tig) = (kk / 64, kk % 16, kk % 64 / 16);
             let (w, lane) = (h * 4 + e % 8 / 4 * 2 + r / 8, r % 8 * 4 + tig);
             let code = word(w / 4 * 512 + lane * 16 + w % 4 * 4) >> (e % 4 * 8 + e / 8 * 4) & 15;
-            (code as f32 - 8.0) * half(1024 + r % 8 * 4 + r / 8 * 2)
+            ((code ^ 8) as f32 - 8.0) * half(1024 + r % 8 * 4 + r / 8 * 2)
         }
         Kind::Int8 => {
             let (j, tig, b) = (kk / 32, kk % 32 / 8, kk % 8);

@@ -37,12 +37,7 @@ impl Shape {
         let (kind, parts) = (layout.kind(), layout.ctas());
         let width = if tokens == 1 { 1 } else { count.next_power_of_two().max(least_width(kind)) };
         let cluster = if bulk && width >= PAIRED_WIDTH { 2 } else { 1 };
-        let after = match output {
-            Output::Plain(_) => "plain",
-            Output::Gated(_) => "gated",
-            Output::Add(_) => "add",
-        };
-        let name = format!("product_{}_{after}_{width}", kind_name(kind));
+        let name = format!("product_{}_{}_{width}", kind_name(kind), output.name());
         let share = width / cluster;
         let staged = staged(kind, share.div_ceil(group_tokens(kind)), matches!(output, Output::Add(_)), bulk);
         let inputs = SLOTS * if tokens == 1 { layout.chunks() * (TOKEN_BYTES + extra_bytes(kind)) } else { staged };
@@ -126,7 +121,7 @@ pub(super) const fn group_tokens(kind: Kind) -> usize {
     }
 }
 
-/// Bytes of a scale and sums for each of a group's tokens.
+/// Bytes of a scale, sums and padding for each of a group's tokens.
 const fn beside_bytes(kind: Kind) -> usize {
     4 * group_tokens(kind)
         * match kind {
@@ -163,9 +158,8 @@ pub(super) fn prepared_bytes(layout: &Layout, tokens: usize) -> usize {
 /// Bytes that stand beside a single token's chunk: its scale and sums.
 const fn extra_bytes(kind: Kind) -> usize {
     4 * match kind {
-        Kind::Int4 => 3,
         Kind::Int8 => 9,
-        Kind::F16 | Kind::Bf16 => 2,
+        Kind::Int4 | Kind::F16 | Kind::Bf16 => 2,
     }
 }
 
