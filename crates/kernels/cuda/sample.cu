@@ -157,7 +157,7 @@ __device__ __forceinline__ void tell_logprobs(Block& block, Room& room, const Sa
 }
 
 // A block has a row.
-extern "C" __global__ void __launch_bounds__(THREADS) sample_choose(const __grid_constant__ SampleParams p) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) sample_choose(const __grid_constant__ SampleParams p) {
   __shared__ Room room;
   let_next_begin();
   const SampleRow& given = ((const SampleRow*)p.rows)[blockIdx.x];
