@@ -24,17 +24,19 @@ struct AttentionParams {
   float epsilon;
 };
 
-constexpr int WIDTH = 128, TILE = 16, SPLITS = 16, WARPS = 4, THREADS = WARPS * 32;
+// Positions come in rounds, of which each warp has a tile.
+constexpr int WIDTH = 128, TILE = 16, SPLITS = 16, WARPS = 4, THREADS = WARPS * 32, ROUND = WARPS * TILE;
 // Numbers of a head's result that a split of a cluster adds up.
 constexpr int SLICE = WIDTH / SPLITS;
+// Scores of a tile and what keeps them apart, so that no access meets a bank twice.
+constexpr int SCORES = TILE + 4;
 
 // HEADS: room for so many heads of queries, 4 or 8.
 template <int HEADS> struct Shared {
   uint4 queries[HEADS][WIDTH / 4 + 1];     // four numbers each: high parts of two, low parts, those of the other two
   __align__(16) u32 fresh[2][WIDTH / 2];   // the token's own key and value
-  __align__(16) float sums[WARPS][HEADS][WIDTH + 4];
-  __align__(16) float given[SPLITS][HEADS][SLICE];   // of every split
-  float2 stats[WARPS][HEADS];                        // greatest score and sum of the probabilities
+  __align__(16) float scores[2][HEADS][WARPS * SCORES];   // of this round and the next
+  __align__(16) float given[SPLITS][HEADS][SLICE];        // of every split
   float2 given_stats[SPLITS][HEADS];
   u64 barrier;
   u32 is_last;
@@ -45,21 +47,17 @@ __device__ __forceinline__ float power(float v) {
   return v;
 }
 // Past L1, which may hold what memory had before.
-__device__ __forceinline__ uint4 load_if(bool is_there, const uint4* from) {
-  uint4 v = {0, 0, 0, 0};
+template <class VALUE> __device__ __forceinline__ VALUE load_if(bool is_there, const VALUE* from) {
+  VALUE v = {};
   if (is_there) v = __ldcg(from);
   return v;
 }
 __device__ __forceinline__ uint2 pack(const float4& x) { return {pack_bf16(x.x, x.y), pack_bf16(x.z, x.w)}; }
-__device__ __forceinline__ void add(float4& sum, const float4& x, float weight) {
-  sum.x = __fmaf_rn(x.x, weight, sum.x), sum.y = __fmaf_rn(x.y, weight, sum.y);
-  sum.z = __fmaf_rn(x.z, weight, sum.z), sum.w = __fmaf_rn(x.w, weight, sum.w);
-}
 // A token's place in the cache, and what it and its parts are.
 struct Context {
   const AttentionParams& p;
   int token, head, position;
-  int chunk;    // positions of a split: no warp is without a tile before every other has one
+  int chunk;    // positions of a split, whole rounds
   int splits;
   const u32* blocks;
 
@@ -68,17 +66,19 @@ struct Context {
     const u32 row = __ldcg((const u32*)p.table + token);
     if (position >= (int)p.positions || row >= p.rows) position = -1;
     blocks = (const u32*)p.blocks + (size_t)min(row, p.rows - 1) * p.row_blocks;
-    chunk = max(WARPS * TILE, (length() + SPLITS * TILE - 1) / (SPLITS * TILE) * TILE);
+    chunk = max(ROUND, (length() + SPLITS * ROUND - 1) / (SPLITS * ROUND) * ROUND);
     splits = (length() + chunk - 1) / chunk;
   }
   __device__ __forceinline__ int length() const { return position + 1; }
-  __device__ __forceinline__ u32 block_of(int at) const { return min(__ldcg(blocks + (at >> p.block_log)), p.cache_blocks - 1); }
-  // The key at position `at`, which lies in the given block; its value is `value_step()` further.
-  __device__ __forceinline__ uint4* key(u32 block, int at) const {
+  // What the table says of a position; nobody waits for it before it is used.
+  __device__ __forceinline__ u32 entry(int at) const { return __ldcg(blocks + (at >> p.block_log)); }
+  // The key at position `at`, whose entry of the table is given; its value is `value_step()` further.
+  __device__ __forceinline__ char* key(u32 entry, int at) const {
+    const u32 block = min(entry, p.cache_blocks - 1);
     const size_t row = (((size_t)block * p.kv_heads + head) * 2 << p.block_log) + (at & ((1 << p.block_log) - 1));
-    return (uint4*)p.cache + row * (WIDTH / 8);
+    return (char*)p.cache + row * (WIDTH * 2);
   }
-  __device__ __forceinline__ size_t value_step() const { return (size_t)(WIDTH / 8) << p.block_log; }
+  __device__ __forceinline__ size_t value_step() const { return (size_t)(WIDTH * 2) << p.block_log; }
   __device__ __forceinline__ const float* row() const { return (const float*)p.qkv + (size_t)token * (p.group + 2) * p.kv_heads * WIDTH; }
   // Part `i` of this head: its queries, then its key and its value.
   __device__ __forceinline__ const float* part(u32 i) const {
@@ -112,11 +112,10 @@ struct Turn {
   }
 };
 
-
 // A part of the step's key or value head in bf16, four numbers a lane, into the cache.
 __device__ __forceinline__ uint2 append(const Context& c, const Turn& turn, float4 x, bool is_value, int lane) {
   const uint2 bits = pack(is_value ? x : turn(x, turn.k_norm, c.p.epsilon, lane));
-  ((uint2*)(c.key(c.block_of(c.position), c.position) + is_value * c.value_step()))[lane] = bits;
+  ((uint2*)(c.key(c.entry(c.position), c.position) + is_value * c.value_step()))[lane] = bits;
   return bits;
 }
 

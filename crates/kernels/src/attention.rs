@@ -21,6 +21,12 @@ const WARPS: usize = 4;
 /// Blocks of threads that keep a device busy.
 const ENOUGH: usize = 256;
 
+/// Most blocks of threads that a multiprocessor has registers for.
+const MOST_BLOCKS: usize = 4;
+
+/// Bytes of shared memory that a block has beside what it asks for, or more.
+const BESIDE: usize = 17 << 10;
+
 /// Most heads of queries for one key/value head.
 const MOST_GROUP: usize = 8;
 
@@ -78,6 +84,9 @@ pub struct Attention {
     early: bool,
     /// Whether the device has room for clusters of all splits.
     clusters: bool,
+    multiprocessors: usize,
+    /// Bytes of shared memory that a block may ask for.
+    shared: usize,
     scratch: Scratch,
 }
 
@@ -196,11 +205,12 @@ impl Attention {
         let whole = kv_heads > 0 && heads > 0 && heads.is_multiple_of(kv_heads) && heads / kv_heads <= MOST_GROUP;
         assert!(whole, "{heads} heads of queries for {kv_heads} of keys");
         assert!((1..=65535).contains(&tokens) && kv_heads <= 65535, "{tokens} tokens of {kv_heads} heads");
-        let capability = device.properties().capability;
-        let Some(image) = image("attention", capability) else { return Ok(None) };
-        let module = device.module(image)?;
-        let scratch = Scratch::new(device, tokens, heads, kv_heads)?;
-        Ok(Some(Self { module, heads, kv_heads, tokens, early: capability.0 >= 9, clusters: false, scratch }))
+        let properties = device.properties();
+        let Some(image) = image("attention", properties.capability) else { return Ok(None) };
+        let (module, scratch) = (device.module(image)?, Scratch::new(device, tokens, heads, kv_heads)?);
+        let (multiprocessors, shared) = (properties.multiprocessors as usize, properties.shared as usize);
+        let early = properties.capability.0 >= 9;
+        Ok(Some(Self { module, heads, kv_heads, tokens, early, clusters: false, multiprocessors, shared, scratch }))
     }
 
     /// Whether the splits of a head exchange what they have found within a cluster.
@@ -210,7 +220,7 @@ impl Attention {
 
     /// Whether the device has room for the clusters: they are larger than what every device that knows clusters must take.
     fn has_room(&self) -> Result<bool, CudaError> {
-        let Ok(function) = self.function("cluster_decode") else { return Ok(false) };
+        let Ok(function) = self.function("cluster_decode", 0) else { return Ok(false) };
         let config = CUlaunchConfig {
             gridDimX: SPLITS as u32,
             gridDimY: self.kv_heads as u32,
@@ -240,8 +250,10 @@ impl Attention {
         let bound = self.bind(layer, tokens, angles, count);
         // Many clusters do not find room beside each other: they are for the least time of one token.
         let cluster = self.clusters && count == 1;
-        let function = self.function(if cluster { "cluster_decode" } else { "decode" })?;
-        Ok(self.work(&function, if cluster { SPLITS } else { self.blocks(count) }, count, bound))
+        if !cluster {
+            return self.attend("decode", count, bound);
+        }
+        Ok(self.work(&self.function("cluster_decode", 0)?, (SPLITS, 0), count, bound))
     }
 
     /// A step of `count` tokens of any requests, each after those before it: first their keys and values into the cache, then
@@ -260,9 +272,23 @@ impl Attention {
         count: usize,
     ) -> Result<[Work; 2], CudaError> {
         let bound = self.bind(layer, tokens, angles, count);
-        let (append, attend) = (self.module.function("attention_append", 0)?, self.function("general")?);
-        let append = self.work(&append, 1, count, bound.clone());
-        Ok([append, self.work(&attend, self.blocks(count), count, bound)])
+        let append = self.work(&self.module.function("attention_append", 0)?, (1, 0), count, bound.clone());
+        Ok([append, self.attend("general", count, bound)?])
+    }
+
+    fn attend(&self, what: &str, count: usize, bound: (Params, Vec<Memory>)) -> Result<Work, CudaError> {
+        let blocks = self.blocks(count);
+        let shared = self.share(blocks * self.kv_heads * count);
+        Ok(self.work(&self.function(what, shared as u32)?, (blocks, shared), count, bound))
+    }
+
+    /// Bytes of shared memory that keep more blocks than their share of `all` from a multiprocessor. A kernel that is launched early
+    /// would else crowd those that are free first.
+    fn share(&self, all: usize) -> usize {
+        match all.div_ceil(self.multiprocessors) {
+            blocks @ 1..MOST_BLOCKS if self.early => (self.shared / blocks).saturating_sub(BESIDE),
+            _ => 0,
+        }
     }
 
     /// Blocks of threads that share the splits of a head of a token. Which of them has a split makes no difference to it.
@@ -270,18 +296,25 @@ impl Attention {
         ENOUGH.div_ceil(self.kv_heads * count).next_power_of_two().min(SPLITS)
     }
 
-    fn work(&self, function: &Function, blocks: usize, count: usize, (params, memory): (Params, Vec<Memory>)) -> Work {
+    /// So many blocks for each head and token, with so much shared memory.
+    fn work(
+        &self,
+        function: &Function,
+        (blocks, shared): (usize, usize),
+        count: usize,
+        (params, memory): (Params, Vec<Memory>),
+    ) -> Work {
         let grid = [blocks as u32, self.kv_heads as u32, count as u32];
-        let launch = Launch { grid, threads: WARPS as u32 * 32, shared: 0, early: self.early };
+        let launch = Launch { grid, threads: WARPS as u32 * 32, shared: shared as u32, early: self.early };
         // SAFETY: the buffers are as large as the kernel's parameters say, which was checked when they were bound.
         unsafe { Work::new(function, launch, &params, memory) }
     }
 
     /// The kernel for this shape of heads. It may share a multiprocessor with kernels that take nearly all shared memory, and
     /// prefers the same division of it from the cache: a multiprocessor that has to change it must be idle.
-    fn function(&self, what: &str) -> Result<Function, CudaError> {
+    fn function(&self, what: &str, shared: u32) -> Result<Function, CudaError> {
         let room = if self.heads / self.kv_heads > 4 { 8 } else { 4 };
-        let function = self.module.function(&format!("attention_{what}_{room}"), 0)?;
+        let function = self.module.function(&format!("attention_{what}_{room}"), shared)?;
         set(&function, Attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100)?;
         if what.starts_with("cluster") {
             set(&function, Attribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)?;
