@@ -23,7 +23,7 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
   if constexpr (KIND == INT4 || KIND == INT8) {
     *(uint2*)(to + swizzled<KIND>(lane * 8, 0)) = {made.high[0], made.high[1]};
     *(uint2*)(to + PLANE + swizzled<KIND>(lane * 8, 1)) = {made.low[0], made.low[1]};
-    if (KIND == INT8 && lane % made.LANES == 0) extra->sums[lane / made.LANES] = made.sum;
+    if (KIND == INT8 && lane % SUM_LANES == 0) extra->sums[lane / SUM_LANES] = made.sum;
   } else {
     *(uint4*)(to + lane * 16) = {made.high[0], made.high[1], made.low[0], made.low[1]};
   }

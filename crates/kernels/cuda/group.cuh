@@ -60,7 +60,7 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
     const int at = KIND == INT4 ? (lanes + inside % 64 / 16) * 16 + inside % 16 : (lanes + inside % 32 / 8) * 16 + inside % 64 / 32 * 8;
     *(uint2*)(to + half + at) = {made.high[0], made.high[1]};
     *(uint2*)(to + half + at + 4 * 16) = {made.low[0], made.low[1]};
-    if (KIND == INT8 && lane % made.LANES == 0) beside[1 + inside / (made.LANES * 8)] = made.sum;
+    if (KIND == INT8 && lane % SUM_LANES == 0) beside[1 + inside / (SUM_LANES * 8)] = made.sum;
   } else {
     // Four neighbours a lane.
     const int at = inside / 32 * 512 + (column * 4 + inside % 16 / 4) * 16 + inside % 32 / 16 * 8;

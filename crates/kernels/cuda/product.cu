@@ -10,29 +10,9 @@
 // together. Each has half of the slots, its consumers half of the tokens each, and the blocks exchange halves of sums.
 #include "after.cuh"
 #include "alone.cuh"
+#include "params.cuh"
 #include "prepare.cuh"
 #include "sums.cuh"
-
-struct ProductParams {
-  u64 weights;       // packed stages of all parts
-  u64 input;         // one token: bf16 [K]; more: what `prepare` made, [tile][slot][groups] of Group
-  u64 permutation;   // one token: u32 [K], which activation meets input k; 0 if in order
-  u64 squares_in;    // f32 [T, 128]: parts of the sum of squares that the norm divides by; 0 without a norm
-  u64 output;        // PLAIN f32 [T, N]; GATED bf16 [T, N / 2]; ADD f32 [T, N], the residual, added to
-  u64 norm;          // ADD: f32 [N], weight of the norm that follows
-  u64 normed;        // ADD: bf16 [T, N], the new residual times that weight
-  u64 squares_out;   // ADD: f32 [T, 128], parts of its sum of squares
-  u32 tokens, inputs, outputs;
-  u32 groups;        // of tokens, from this kernel's first one to the last that was prepared
-  u32 all_groups;    // that were prepared together
-  u32 parts;         // of the layout, each with stages of its own
-  u32 row_blocks;    // of a part
-  u32 tiles;         // of a slot along k
-  u32 chunk;         // of these, tiles whose inputs follow one another
-  u32 slots;         // of the ring
-  u32 flight;        // stages under way at most
-  float epsilon;
-};
 
 // After the consumers comes the producer, then one or two reducers.
 constexpr int PRODUCER = CONSUMERS, REDUCER = CONSUMERS + 1;
@@ -74,15 +54,15 @@ template <int KIND, int WIDTH, int AFTER, int CLUSTER> struct Product {
     rank = CLUSTER > 1 ? blockIdx.x % CLUSTER : 0, first_part = blockIdx.x - rank;
     slot = warp % R::SLOTS, share = warp / R::SLOTS * R::SHARE;
     reducer = warp - REDUCER, first = rank * R::SHARE + reducer * R::OUT * 2;
-    ring.data = shared, ring.slots = p.slots;
-    inputs = shared + p.slots * ring.STAGE;
+    ring.data = shared, ring.slots = p.stages;
+    inputs = shared + p.stages * ring.STAGE;
     const u32 rooms = R::ALONE ? CONSUMERS * (p.tiles / p.chunk) : 0;
     extras = (Extra<KIND>*)(inputs + (R::ALONE ? rooms * TOKEN : CONSUMERS * STAGED * ROOM));
     sums.partials = (float*)(extras + rooms);
     factors = (float*)((char*)sums.partials + R::BYTES);
     u64* barriers = (u64*)(factors + (R::SHARE + 1) / 2 * 2);
-    ring.full = barriers, ring.empty = barriers + p.slots;
-    sums.full = barriers + 2 * p.slots, sums.empty = sums.full + R::BUFFERS;
+    ring.full = barriers, ring.empty = barriers + p.stages;
+    sums.full = barriers + 2 * p.stages, sums.empty = sums.full + R::BUFFERS;
     held = (float*)(sums.full + R::BARRIERS);
     if (!threadIdx.x) {
       ring.init(), sums.init();

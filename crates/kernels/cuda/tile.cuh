@@ -12,8 +12,8 @@ enum Kind { INT4, INT8, F16, BF16 };
 constexpr int CHUNK = 256;
 
 // K: inputs of a tile; BYTES: its size; TILES: most of a chunk; SUMS: sums of whole numbers that come with a token's inputs of a
-// tile and undo the zero points, one for each 32 inputs (INT8); KEPT: groups of tokens whose inputs
-// of a tile registers hold, of those of a chunk.
+// tile and undo the zero points, one for each 32 inputs (INT8); KEPT: groups of tokens whose inputs of a tile registers hold, of
+// those of a chunk.
 template <int KIND> struct Form;
 template <> struct Form<INT4> { static constexpr int K = 128, BYTES = 1056, TILES = 2, SUMS = 0, KEPT = 4; };
 template <> struct Form<INT8> { static constexpr int K = 128, BYTES = 2240, TILES = 2, SUMS = 4, KEPT = 3; };
@@ -60,9 +60,10 @@ __device__ __forceinline__ uint4 eight_inputs(const unsigned short* row, const u
 template <int KIND> struct Made {
   u32 high[2], low[2];   // halves: the first and the last four
   float scale;
-  int sum;               // INT8: of whole numbers, over the lanes of a sum
-  static constexpr int LANES = 4;
+  int sum;               // INT8: of whole numbers, over SUM_LANES lanes
 };
+// Lanes that have the 32 inputs of a sum.
+constexpr int SUM_LANES = 4;
 
 // A token's chunk of a slot as a warp holds it, eight bf16 values a lane, made into that form.
 template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& values) {
@@ -105,9 +106,11 @@ template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& valu
     made.high[j / 2] = __byte_perm(a, b, 0x7632);
     made.low[j / 2] = __byte_perm(a, b, 0x5410) ^ 0x80808080u;
   }
+  if constexpr (KIND == INT8) {
 #pragma unroll
-  for (int o = 1; KIND == INT8 && o < Made<KIND>::LANES; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
-  made.sum = sum;
+    for (int o = 1; o < SUM_LANES; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
+    made.sum = sum;
+  }
   made.scale = greatest * (KIND == INT4 ? 1.f / (32639.f * 16.f) : 1.f / 32639.f);
   return made;
 }

@@ -6,14 +6,8 @@
 // Where outputs are many (gate and up), a block has all of K for its rows. Elsewhere a team of four blocks shares rows, and each
 // has a quarter of the slots: the blocks exchange their sums through the L2 cache, and each finishes a quarter of the tokens. A
 // word that has not come yet is a NaN that no sum is, and whoever has read a word makes it that again.
+#include "chunk.cuh"
 #include "wide.cuh"
-
-struct PrepareWideParams {
-  u64 input;         // bf16 [T, K]
-  u64 permutation;   // u32 [K] or 0
-  u64 output;        // [slot][tile] of Inputs
-  u32 tokens, inputs, tiles, chunk;
-};
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
@@ -39,7 +33,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
   Place ahead;      // of what is taken; `place` is that of what is given back
   u32 slot, tile;   // of what is added
 
-  __device__ __forceinline__ Wide(const WideParams& params, char* shared) : S(params, shared) {
+  __device__ __forceinline__ Wide(const ProductParams& params, char* shared) : S(params, shared) {
     park = (float*)(S::empty + p.stages);
     factors = park + (AFTER == GATED ? 2 * WARPS * 32 * 2 * SETS : AFTER == ADD ? WARPS * 32 * NUMBERS : 0);
   }
@@ -350,19 +344,17 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
   }
 };
 
-// A warp makes one chunk of a slot of one token: the slot's chunk is blockIdx.x, the first of eight tokens blockIdx.y * 8.
-template <int WIDTH> __device__ __forceinline__ void prepare_wide(const PrepareWideParams& p) {
+// What is made stands as [slot][tile] of Inputs; a block has the tokens from blockIdx.y * TOKENS on.
+template <int WIDTH> __device__ __forceinline__ void prepare_wide(const PrepareParams& p) {
   let_next_begin();
   wait_for_previous();
-  const u32 lane = threadIdx.x & 31, token = blockIdx.y * TOKENS + threadIdx.x / 32, chunks = p.tiles / p.chunk, span = p.chunk * Form<INT4>::K;
-  const u32 slot = blockIdx.x / chunks, chunk = blockIdx.x % chunks, k = blockIdx.x * span + lane * 8;
+  const u32 lane = threadIdx.x & 31, token = blockIdx.y * TOKENS + threadIdx.x / 32;
   if (token >= p.tokens) return;
-  uint4 values = {0, 0, 0, 0};
-  if (lane * 8 < span && k < p.inputs) values = eight_inputs((const unsigned short*)p.input + (size_t)token * p.inputs, (const u32*)p.permutation, k);
-  const Made<INT4> made = make<INT4>(values);
+  const Made<INT4> made = make<INT4>(chunk_inputs<INT4>(p, token, lane));
   const u32 tile = lane * 8 / Form<INT4>::K, inside = lane * 8 % Form<INT4>::K;
   if (tile >= p.chunk) return;
-  char* to = (char*)p.output + (size_t)(slot * p.tiles + chunk * p.chunk + tile) * Inputs<WIDTH>::BYTES;
+  const ChunkPlace place(p);
+  char* to = (char*)p.output + (size_t)(place.slot * p.tiles + place.tile + tile) * Inputs<WIDTH>::BYTES;
   // A lane's sixteen neighbours of a tile's half are four of each half of two matrix instructions.
   const u32 at = inside / 64 * 64 + inside % 16 / 8 * 32 + inside % 64 / 16 * 4;
 #pragma unroll
@@ -374,7 +366,7 @@ template <int WIDTH> __device__ __forceinline__ void prepare_wide(const PrepareW
 }
 
 #define WIDE(width, AFTER, name)                                                                                          \
-  extern "C" __global__ void __launch_bounds__(THREADS, 1) product_wide_##name##_##width(const __grid_constant__ WideParams p) { \
+  extern "C" __global__ void __launch_bounds__(THREADS, 1) product_wide_##name##_##width(const __grid_constant__ ProductParams p) { \
     extern __shared__ __align__(1024) char shared[];                                                                      \
     Wide<width, AFTER>(p, shared).run();                                                                                  \
   }
@@ -382,7 +374,7 @@ template <int WIDTH> __device__ __forceinline__ void prepare_wide(const PrepareW
   WIDE(width, PLAIN, plain)                                                                                           \
   WIDE(width, GATED, gated)                                                                                           \
   WIDE(width, ADD, add)                                                                                               \
-  extern "C" __global__ void __launch_bounds__(TOKENS * 32) prepare_wide_##width(const __grid_constant__ PrepareWideParams p) { prepare_wide<width>(p); }
+  extern "C" __global__ void __launch_bounds__(TOKENS * 32) prepare_wide_##width(const __grid_constant__ PrepareParams p) { prepare_wide<width>(p); }
 
 WIDES(32)
 WIDES(64)

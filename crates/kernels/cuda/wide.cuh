@@ -1,35 +1,20 @@
 // What products with many tokens share: which rows and slots a block has, and the ring through which its weights and inputs come.
 #pragma once
 #include "after.cuh"
+#include "params.cuh"
 #include "tile.cuh"
 #include "wgmma.cuh"
-
-struct WideParams {
-  u64 weights;       // packed stages of all parts
-  u64 input;         // what `prepare_wide` made: [slot][tile] of Inputs
-  u64 mail;          // [pass][block][team - 1] of a block's share of sums
-  u64 squares_in;    // f32 [T, 128]: parts of the sum of squares that the norm divides by; 0 without a norm
-  u64 output;        // PLAIN f32 [T, N]; GATED bf16 [T, N / 2]; ADD f32 [T, N], the residual, added to
-  u64 norm;          // ADD: f32 [N], weight of the norm that follows
-  u64 normed;        // ADD: bf16 [T, N], the new residual times that weight
-  u64 squares_out;   // ADD: f32 [T, 128], parts of its sum of squares
-  u32 tokens, inputs, outputs;
-  u32 parts;         // of the layout
-  u32 row_blocks;    // of a part
-  u32 tiles;         // of a slot along k
-  u32 chunk;         // of these, tiles that stand together in the layout
-  u32 stages;        // of the ring
-  u32 flight;        // stages of weights under way at most
-  float epsilon;
-};
 
 // The inputs of one tile: two columns of bytes a token, high and low, and beside them a scale.
 template <int WIDTH> struct Inputs {
   static constexpr int VALUES = WIDTH * 256, BESIDE = WIDTH * 4, BYTES = VALUES + BESIDE;
 };
 
+// Warps that multiply, the first of those that ask for weights, and the one that asks for inputs.
 constexpr int WARPS = 12, WEIGHTS = WARPS, VALUES = WARPS + 3, THREADS = 512;
-constexpr int TOKENS = 8;   // that a block prepares
+constexpr int TOKENS = 8;        // that a block prepares
+constexpr int MOST_FLIGHT = 5;   // as instructions name the number, there is one for each
+// A letter box holds this until a sum is sent: a NaN of other bits than arithmetic makes, so that no sum is it.
 constexpr u32 NOTHING = 0xffffffff;
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -40,14 +25,14 @@ template <int WIDTH, int AFTER> struct Stream {
   static constexpr int TILE = Form<INT4>::BYTES;
   using I = Inputs<WIDTH>;
 
-  const WideParams& p;
+  const ProductParams& p;
   const int warp, lane;
   char *values, *beside, *weights;
   u64 *weights_full, *values_full, *empty;
   u32 rank, first_part;   // of the block in its team, and of the team
   Place place;
 
-  __device__ __forceinline__ Stream(const WideParams& params, char* shared) : p(params), warp(__shfl_sync(~0u, threadIdx.x / 32, 0)), lane(threadIdx.x & 31) {
+  __device__ __forceinline__ Stream(const ProductParams& params, char* shared) : p(params), warp(__shfl_sync(~0u, threadIdx.x / 32, 0)), lane(threadIdx.x & 31) {
     rank = blockIdx.x % TEAM, first_part = blockIdx.x - rank;
     values = shared, beside = values + p.stages * I::VALUES, weights = beside + p.stages * I::BESIDE;
     weights_full = (u64*)(weights + p.stages * WARPS * TILE), values_full = weights_full + p.stages, empty = values_full + p.stages;
@@ -137,7 +122,7 @@ template <int WIDTH, int AFTER> struct Stream {
       case 2: asm volatile("cp.async.wait_group 1;" ::: "memory"); break;
       case 3: asm volatile("cp.async.wait_group 2;" ::: "memory"); break;
       case 4: asm volatile("cp.async.wait_group 3;" ::: "memory"); break;
-      default: asm volatile("cp.async.wait_group 4;" ::: "memory"); break;
+      default: asm volatile("cp.async.wait_group %0;" ::"n"(MOST_FLIGHT - 1) : "memory"); break;
     }
   }
   __device__ __forceinline__ void produce_values() {

@@ -1,9 +1,9 @@
 //! How a tile, 16 outputs x 128 or 64 inputs, holds its weights.
 //!
-//! A warp multiplies a tile with the matrix instructions m16n8k16 (numbers) or m16n8k32 (bytes, which codes of 4 bits become). Lane
-//! `l` loads 16 bytes that stand at `l * 16` of a 512-byte part and are its four registers, with outputs `l / 4` and
-//! `l / 4 + 8`. Which inputs a register has is free, if the activations agree: a lane takes neighbours, so that a tile is
-//! made of whole words of a checkpoint.
+//! A warp multiplies a tile with the matrix instructions m16n8k16 (numbers) or m16n8k32 (bytes, which codes of 4 bits
+//! become). Lane `l` loads 16 bytes that stand at `l * 16` of a 512-byte part and are its four registers, with
+//! outputs `l / 4` and `l / 4 + 8`. Which inputs a register has is free, if the activations agree: a lane takes
+//! neighbours, so that a tile is made of whole words of a checkpoint.
 
 /// Slots a CTA: parts of K, one a warp.
 pub const SLOTS: usize = 16;

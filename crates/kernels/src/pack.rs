@@ -6,7 +6,8 @@ use crate::kind::{Kind, SLOTS, TILE_ROWS};
 use crate::layout::{Layout, Place};
 use crate::source::{Dense, PackError, Quantised, Source, size};
 
-/// The code of 4 bits that means zero. Tiles hold numbers of four bits with a sign instead, which is the code with this bit flipped.
+/// The code of 4 bits that means zero. Tiles hold numbers of four bits with a sign instead: the code with this bit
+/// flipped.
 const MIDDLE: u8 = 8;
 
 /// Packs all sources of a layout: [`Layout::bytes`] bytes.
@@ -54,7 +55,7 @@ pub fn unpack(layout: &Layout, bytes: &[u8], source: usize, output: usize, k: us
     let scale = || kind.scale_byte(row, at).map_or(1.0, |byte| f16::from_le_bytes(half(byte)).to_f64());
     let zero = || kind.zero_byte(row, at).map_or(MIDDLE, |byte| tile[byte]);
     match kind {
-        Kind::Int4 => (f64::from(tile[bit / 8] >> (bit % 8) & 15 ^ MIDDLE) - f64::from(MIDDLE)) * scale(),
+        Kind::Int4 => (f64::from(tile[bit / 8] >> (bit % 8) & 15 ^ MIDDLE) - f64::from(zero())) * scale(),
         Kind::Int8 => (f64::from(tile[bit / 8]) - f64::from(zero())) * scale(),
         Kind::F16 => f16::from_le_bytes(half(bit / 8)).to_f64(),
         Kind::Bf16 => bf16::from_le_bytes(half(bit / 8)).to_f64(),

@@ -1,28 +1,30 @@
 //! Products of packed weights with the activations of a step.
 
+mod params;
+mod prepare;
 mod shape;
 mod wide;
 
-use bytemuck::{Pod, Zeroable};
 use half::bf16;
 
 use crate::device::Device;
 use crate::error::CudaError;
 use crate::images::image;
-use crate::kind::SLOTS;
 use crate::launch::Launch;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Memory};
 use crate::module::Module;
 use crate::work::Work;
+use params::{Params, Rows};
+use prepare::Prepare;
 use shape::{Shape, check, least_width, most_tokens, prepared_bytes};
 use wide::Wide;
 
 /// Parts of a row's sum of squares, each from another block of threads.
 pub const SQUARES: usize = 128;
 
-/// Bytes of shared memory that are left to a block of attention: it begins beside the product before it, and the weights of the
-/// product after it arrive meanwhile.
+/// Bytes of shared memory that are left to a block of attention: it begins beside the product before it, and the
+/// weights of the product after it arrive meanwhile.
 const BESIDE: usize = 16 << 10;
 
 /// Weights on the device.
@@ -77,9 +79,9 @@ pub struct Prepared {
 /// How a product's ring of weights is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flow {
-    /// Most stages that the ring holds, 16 tiles each; fewer where shared memory has no room.
+    /// Most stages that the ring holds; fewer where shared memory has no room.
     pub slots: usize,
-    /// Most stages under way at once.
+    /// Most stages of sixteen tiles under way at once; kernels whose stages are smaller have more of them.
     pub flight: usize,
 }
 
@@ -104,43 +106,6 @@ pub struct Products {
     shared: usize,
     /// Whether the device has bulk copies and clusters.
     bulk: bool,
-}
-
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Params {
-    weights: u64,
-    input: u64,
-    permutation: u64,
-    squares_in: u64,
-    output: u64,
-    norm: u64,
-    normed: u64,
-    squares_out: u64,
-    tokens: u32,
-    inputs: u32,
-    outputs: u32,
-    groups: u32,
-    all_groups: u32,
-    parts: u32,
-    row_blocks: u32,
-    tiles: u32,
-    chunk: u32,
-    slots: u32,
-    flight: u32,
-    epsilon: f32,
-}
-
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct PrepareParams {
-    input: u64,
-    permutation: u64,
-    output: u64,
-    tokens: u32,
-    inputs: u32,
-    tiles: u32,
-    chunk: u32,
 }
 
 impl Weights {
@@ -225,33 +190,20 @@ impl Products {
         prepared: &mut Prepared,
         setting: Setting,
     ) -> Result<Vec<Work>, CudaError> {
-        let Setting { tokens, epsilon, flow } = setting;
-        check(&weights.layout, &input, output, tokens);
-        if let Some(wide) = self.wide.as_ref().filter(|_| Wide::takes(&weights.layout, tokens)) {
+        let (layout, tokens) = (&weights.layout, setting.tokens);
+        check(layout, &input, output, tokens);
+        if let Some(wide) = self.wide.as_ref().filter(|_| Wide::takes(layout, tokens)) {
             return wide.work(weights, input, output, prepared, setting);
         }
         let mut work = Vec::new();
         if tokens > 1 {
-            work.push(self.prepare(weights, input.values, prepared, tokens)?);
+            let prepare = self.prepare(layout, tokens)?;
+            work.push(prepare.work(weights, input.values, prepared, Rows { first: 0, count: tokens }));
         }
-        let pass = self.pass(&weights.layout, output, tokens);
+        let pass = self.pass(layout, output, tokens);
         for first in (0..tokens).step_by(pass) {
-            let count = pass.min(tokens - first);
-            let shape = Shape::of(&weights.layout, output, tokens, count, self.bulk);
-            let function = self.module.function(&shape.name, self.shared as u32)?;
-            let slots = shape
-                .slots(self.shared, flow.slots)
-                .unwrap_or_else(|| panic!("{shape:?} in {} bytes of shared memory", self.shared));
-            let launch = Launch {
-                grid: [shape.grid() as u32, 1, 1],
-                threads: shape.threads(),
-                shared: shape.shared(slots) as u32,
-                early: self.bulk,
-            };
-            let ring = (slots, (flow.flight * shape.cluster()).clamp(1, slots));
-            let params = params(weights, input, output, prepared, &Rows { first, tokens, epsilon }, count, ring);
-            // SAFETY: the buffers are as large as the kernel's parameters say, which was checked.
-            work.push(unsafe { Work::new(&function, launch, &params, memory(weights, &input, output, prepared)) });
+            let rows = Rows { first, count: pass.min(tokens - first) };
+            work.push(self.product(weights, input, output, prepared, (setting, rows))?);
         }
         Ok(work)
     }
@@ -267,37 +219,43 @@ impl Products {
         pass
     }
 
-    fn prepare(
+    fn prepare(&self, layout: &Layout, tokens: usize) -> Result<Prepare, CudaError> {
+        let function = self.module.function(&format!("prepare_{}", shape::kind_name(layout.kind())), 0)?;
+        Ok(Prepare { function, tokens: 1, bytes: prepared_bytes(layout, tokens), early: self.bulk })
+    }
+
+    fn product(
         &self,
         weights: &Weights,
-        values: &Buffer<bf16>,
-        prepared: &mut Prepared,
-        tokens: usize,
+        input: Input<'_>,
+        output: &Output<'_>,
+        prepared: &Prepared,
+        (setting, rows): (Setting, Rows),
     ) -> Result<Work, CudaError> {
-        let layout = &weights.layout;
-        let (bytes, room) = (prepared_bytes(layout, tokens), prepared.groups.len());
-        assert!(room >= bytes, "room of {room} bytes for {bytes}");
-        let params = PrepareParams {
-            input: values.address(),
-            permutation: weights.permutation.as_ref().map_or(0, Buffer::address),
-            output: prepared.groups.address(),
-            tokens: tokens as u32,
-            inputs: layout.inputs() as u32,
-            tiles: layout.groups() as u32,
-            chunk: layout.chunk_len() as u32,
+        let (shared, flow) = (self.shared, setting.flow);
+        let shape = Shape::of(&weights.layout, output, setting.tokens, rows.count, self.bulk);
+        let function = self.module.function(&shape.name, shared as u32)?;
+        let slots = shape.slots(shared, flow.slots);
+        let slots = slots.unwrap_or_else(|| panic!("{shape:?} in {shared} bytes of shared memory"));
+        let launch = Launch {
+            grid: [shape.grid() as u32, 1, 1],
+            threads: shape.threads(),
+            shared: shape.shared(slots) as u32,
+            early: self.bulk,
         };
-        let function = self.module.function(&format!("prepare_{}", shape::kind_name(layout.kind())), 0)?;
-        let grid = [(SLOTS * layout.chunks()) as u32, tokens as u32, 1];
-        let mut memory = vec![values.memory(), prepared.groups.memory()];
-        memory.extend(weights.permutation.as_ref().map(Buffer::memory));
-        // SAFETY: the kernel reads [T, K] activations, which was checked, and writes a chunk for each slot, chunk and token.
-        Ok(unsafe { Work::new(&function, Launch { grid, threads: 32, shared: 0, early: self.bulk }, &params, memory) })
+        let params = Params {
+            stages: slots as u32,
+            flight: (flow.flight * shape.cluster()).clamp(1, slots) as u32,
+            ..params(weights, &input, output, prepared, (setting, rows))
+        };
+        // SAFETY: the buffers are as large as the kernel's parameters say, which was checked.
+        Ok(unsafe { Work::new(&function, launch, &params, memory(weights, &input, output, prepared)) })
     }
 }
 
 impl Output<'_> {
-    /// What kernels for the tokens from `first` on write, of `n` outputs: the output, and of a residual the weight of the norm, what it
-    /// makes of the residual, and squares.
+    /// What kernels for the tokens from `first` on write, of `n` outputs: the output, and of a residual the weight of
+    /// the norm, what it makes of the residual, and squares.
     fn addresses(&self, first: usize, n: usize) -> [u64; 4] {
         match self {
             Output::Plain(values) => [values.address_of(first * n), 0, 0, 0],
@@ -334,52 +292,25 @@ fn memory(weights: &Weights, input: &Input<'_>, output: &Output<'_>, prepared: &
     memory
 }
 
-/// The rows of a step that a pass is for: from `first` on, of `tokens` in all.
-#[derive(Debug, Clone, Copy)]
-struct Rows {
-    first: usize,
-    tokens: usize,
-    epsilon: f32,
-}
-
+/// What `product` is told, but for its ring.
 fn params(
     weights: &Weights,
-    input: Input<'_>,
+    input: &Input<'_>,
     output: &Output<'_>,
     prepared: &Prepared,
-    rows: &Rows,
-    count: usize,
-    (slots, flight): (usize, usize),
+    (Setting { tokens, epsilon, .. }, rows): (Setting, Rows),
 ) -> Params {
-    let (layout, first) = (&weights.layout, rows.first);
-    let n = layout.outputs();
-    let [output, norm, normed, squares_out] = output.addresses(first, n);
-    let group = shape::group_tokens(layout.kind());
-    let input_values = match rows.tokens {
-        1 => input.values.address(),
-        _ => prepared.groups.address_of(first / group * shape::group_bytes(layout.kind())),
-    };
-    let all_groups = rows.tokens.div_ceil(group);
+    let kind = weights.layout.kind();
+    let group = shape::group_tokens(kind);
+    let (before, all_groups) = (rows.first / group, tokens.div_ceil(group));
     Params {
-        weights: weights.bytes.address(),
-        input: input_values,
+        input: match tokens {
+            1 => input.values.address(),
+            _ => prepared.groups.address_of(before * shape::group_bytes(kind)),
+        },
         permutation: weights.permutation.as_ref().map_or(0, Buffer::address),
-        squares_in: input.squares.map_or(0, |squares| squares.address_of(first * SQUARES)),
-        output,
-        norm,
-        normed,
-        squares_out,
-        tokens: count as u32,
-        inputs: layout.inputs() as u32,
-        outputs: n as u32,
-        groups: (all_groups - first / group) as u32,
+        groups: (all_groups - before) as u32,
         all_groups: all_groups as u32,
-        parts: layout.ctas() as u32,
-        row_blocks: layout.blocks() as u32,
-        tiles: layout.groups() as u32,
-        chunk: layout.chunk_len() as u32,
-        slots: slots as u32,
-        flight: flight as u32,
-        epsilon: rows.epsilon,
+        ..Params::new(weights, input, output, rows, epsilon)
     }
 }

@@ -8,8 +8,8 @@ use crate::layout::Layout;
 const BUFFERS: usize = 2;
 /// Row blocks whose halves of sums wait for a reducer of a cluster.
 const GIVEN: usize = 4;
-/// The least room for tokens with which two blocks of threads do the work of both together, on devices with clusters. With less,
-/// exchanging sums costs more than it saves.
+/// The least room for tokens with which two blocks of threads do the work of both together, on devices with clusters.
+/// With less, exchanging sums costs more than it saves.
 const PAIRED_WIDTH: usize = 32;
 /// Stages of a ring that suffice for a single token; what is left of shared memory is for blocks of attention.
 const ENOUGH: usize = 10;
@@ -64,8 +64,8 @@ impl Shape {
         self.cluster
     }
 
-    /// Places of the ring that shared memory has room for, `None` if not even two, at most those of `most` whole stages. Without bulk
-    /// copies a kernel knows up to four.
+    /// Places of the ring that shared memory has room for, `None` if not even two, at most those of `most` whole
+    /// stages. Without bulk copies a kernel knows up to four.
     pub(super) fn slots(&self, shared: usize, most: usize) -> Option<usize> {
         let room = shared.saturating_sub(self.fixed) / self.slot_bytes();
         let most = if self.width == 1 { most.min(ENOUGH) } else { most };
