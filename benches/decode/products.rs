@@ -142,13 +142,20 @@ impl<'a> Decoder<'a> {
 
     /// The four products of a layer.
     fn layer(&self, layer: &Layer, v: &mut Values, tokens: usize) -> Result<[Vec<Work>; 4]> {
-        let normed = Input { values: &v.normed, squares: Some(&v.squares) };
+        let left = self.products.left_by(&layer.down, tokens);
+        let normed = Input { values: &v.normed, squares: Some(&v.squares), left };
         let qkv = self.work(&layer.qkv, normed, Output::Plain(&mut v.qkv), &mut v.prepared, tokens)?;
         let gate_up = self.work(&layer.gate_up, normed, Output::Gated(&mut v.gated), &mut v.prepared, tokens)?;
         let mut add = |weights: &Weights, values: &Buffer<bf16>| {
             let residual =
                 Residual { values: &mut v.residual, norm: &self.norm, normed: &mut v.normed, squares: &mut v.squares };
-            self.work(weights, Input { values, squares: None }, Output::Add(residual), &mut v.prepared, tokens)
+            self.work(
+                weights,
+                Input { values, squares: None, left: None },
+                Output::Add(residual),
+                &mut v.prepared,
+                tokens,
+            )
         };
         let output = add(&layer.output, &v.attended)?;
         let down = add(&layer.down, &v.gated)?;
@@ -156,7 +163,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn head(&self, v: &mut Values, tokens: usize) -> Result<Vec<Work>> {
-        let input = Input { values: &v.normed, squares: Some(&v.squares) };
+        let input = Input { values: &v.normed, squares: Some(&v.squares), left: None };
         self.work(&self.head, input, Output::Plain(&mut v.logits), &mut v.prepared, tokens)
     }
 }

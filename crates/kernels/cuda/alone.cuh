@@ -8,7 +8,7 @@ constexpr int TOKEN = 2 * CHUNK, PLANE = CHUNK;
 // What stands beside a chunk.
 template <int KIND> struct Extra {
   static constexpr int SUMS = Form<KIND>::TILES * Form<KIND>::SUMS;
-  float scale;
+  float scales[CHUNK / SCALED];
   int sums[SUMS ? SUMS : 1];
 };
 
@@ -27,12 +27,13 @@ template <int KIND> __device__ __forceinline__ void store_inputs(const uint4& va
   } else {
     *(uint4*)(to + lane * 16) = {made.high[0], made.high[1], made.low[0], made.low[1]};
   }
-  if (!lane) extra->scale = made.scale;
+  if (lane % (SCALED / 8) == 0) extra->scales[lane / (SCALED / 8)] = made.scale;
 }
 
 // acc[row half] += tile * inputs, in all columns alike. `g` is the tile's place in the chunk.
 template <int KIND> __device__ __forceinline__ void multiply(float (&acc)[2], const Tile<KIND>& w, const char* inputs, const Extra<KIND>& e, int g, int lane) {
   const int t = lane & 3;
+  const float scale = e.scales[g * Form<KIND>::K / SCALED];
   if constexpr (KIND == INT4) {
     const int plane = lane >> 2 & 1;
     const char* x = inputs + plane * PLANE + g * 128;
@@ -44,15 +45,15 @@ template <int KIND> __device__ __forceinline__ void multiply(float (&acc)[2], co
     mma_s8(c, lower(b.x), lower(b.y), lower(b.z), lower(b.w), x1.x, x1.y);
     mma_s8(c, upper(b.x), upper(b.y), upper(b.z), upper(b.w), x1.z, x1.w);
     const float2 s = __half22float2(*(const __half2*)&w.scales);
-    acc[0] = fmaf(s.x * e.scale, (float)(c[0] * 256 + c[1]), acc[0]);
-    acc[1] = fmaf(s.y * e.scale, (float)(c[2] * 256 + c[3]), acc[1]);
+    acc[0] = fmaf(s.x * scale, (float)(c[0] * 256 + c[1]), acc[0]);
+    acc[1] = fmaf(s.y * scale, (float)(c[2] * 256 + c[3]), acc[1]);
   } else if constexpr (KIND == INT8) {
     const int plane = lane >> 2 & 1;
     const char* x = inputs + plane * PLANE + g * 128;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const uint2 b = *(const uint2*)(x + swizzled<KIND>(j * 32 + t * 8, plane));
-      add_bytes(acc, w, j, b.x, b.y, e.scale, e.sums[g * 4 + j]);
+      add_bytes(acc, w, j, b.x, b.y, scale, e.sums[g * 4 + j]);
     }
   } else {
     const char* x = inputs + g * 128;
@@ -62,7 +63,7 @@ template <int KIND> __device__ __forceinline__ void multiply(float (&acc)[2], co
       const uint2 b = *(const uint2*)(x + u * 32 + t * 8);
       mma_half<KIND>(c, w.values[u], b.x, b.y);
     }
-    acc[0] = fmaf(e.scale, c[0], acc[0]);
-    acc[1] = fmaf(e.scale, c[2], acc[1]);
+    acc[0] = fmaf(scale, c[0], acc[0]);
+    acc[1] = fmaf(scale, c[2], acc[1]);
   }
 }

@@ -17,9 +17,10 @@ struct ProductParams {
   u32 parts;         // of the layout, each with stages of its own
   u32 row_blocks;    // of a part
   u32 tiles;         // of a slot along k
-  u32 chunk;         // of these, tiles that stand together in the layout, and share a token's scale
+  u32 chunk;         // of these, tiles that stand together in the layout
   u32 stages;        // of the ring; a block of a cluster has halves of stages
   u32 flight;        // of these, under way at most
   float epsilon;
+  u64 left;          // `wide`, ADD: the inputs of the next product, as `prepare_wide` makes them of `normed`; 0 if they are not wanted
   u64 mail;          // `wide`: [pass][block][team - 1] of a block's share of sums
 };

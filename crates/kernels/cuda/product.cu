@@ -203,9 +203,6 @@ template <int KIND, int WIDTH, int AFTER, int CLUSTER> struct Product {
           Columns<KIND> columns;
           if (i < KEPT) columns = x[i];
           else columns.template load_values<false>(staged(i - KEPT), lane), columns.template load_beside<false>(beside(i - KEPT, 0), lane);
-          // A chunk has one scale.
-#pragma unroll
-          for (int token = 0; token < G::PAIR; ++token) columns.scales[token] = x[n].scales[token];
           return columns;
         });
       }

@@ -1,6 +1,6 @@
 // One tile of weights, 16 outputs of one k-slot, times the activations of a few tokens.
 //
-// Quantised weights meet activations in 16-bit fixed point, two signed bytes, with one scale for each token and chunk of a slot:
+// Quantised weights meet activations in 16-bit fixed point, two signed bytes, with one scale for each token and 128 inputs:
 // the sums of a tile are whole numbers and exact, so a token's result does not depend on what other tokens share the
 // product. Each byte of a token is a column of the matrix instruction, so that eight columns hold four tokens.
 #pragma once
@@ -8,8 +8,8 @@
 
 enum Kind { INT4, INT8, F16, BF16 };
 
-// Most inputs of a slot's chunk, for which a token has one scale.
-constexpr int CHUNK = 256;
+// Most inputs of a slot's chunk, and those for which a token has one scale.
+constexpr int CHUNK = 256, SCALED = 128;
 
 // K: inputs of a tile; BYTES: its size; TILES: most of a chunk; SUMS: sums of whole numbers that come with a token's inputs of a
 // tile and undo the zero points, one for each 32 inputs (INT8); KEPT: groups of tokens whose inputs of a tile registers hold, of
@@ -56,6 +56,19 @@ __device__ __forceinline__ uint4 eight_inputs(const unsigned short* row, const u
   return values;
 }
 
+// What numbers become in fixed point: whole numbers of 16 bits after multiplication by `inverse`, and what undoes it, sixteen times
+// less where weights are sixteen times too large.
+template <int KIND> struct Scale {
+  float inverse, scale;
+  __device__ __forceinline__ explicit Scale(float greatest)
+      : inverse(__fdividef(32639.f, greatest)), scale(greatest * (KIND == INT4 ? 1.f / (32639.f * 16.f) : 1.f / 32639.f)) {}
+  // A whole number: the bits of a float near 1.5 * 2^23 are one; 128 more make the low byte signed.
+  __device__ __forceinline__ u32 operator()(float v) const { return __float_as_uint(fmaf(v, inverse, 12582912.f + 128.f)); }
+};
+constexpr u32 WHOLE_ZERO = 0x4b400080u, LOW_SIGNS = 0x80808080u;
+// So large is nothing less than this.
+constexpr float LEAST = 1e-30f;
+
 // Eight activations a lane in the form of the matrix instructions: two planes of bytes, or halves.
 template <int KIND> struct Made {
   u32 high[2], low[2];   // halves: the first and the last four
@@ -76,8 +89,9 @@ template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& valu
   u32 most = 0;
 #pragma unroll
   for (int i = 0; i < 4; ++i) asm("max.bf16x2 %0, %0, %1;" : "+r"(most) : "r"(pairs[i] & 0x7fff7fffu));
-  most = __reduce_max_sync(~0u, max(most << 16, most & 0xffff0000u));
-  const float greatest = fmaxf(__uint_as_float(most), 1e-30f);
+  // Half of the lanes have what shares a scale.
+  most = __reduce_max_sync(threadIdx.x & 16 ? 0xffff0000u : 0xffffu, max(most << 16, most & 0xffff0000u));
+  const float greatest = fmaxf(__uint_as_float(most), LEAST);
   if constexpr (KIND == F16) {
     // Half precision reaches no further than 65504.
     const float inverse = __fdividef(1.f, greatest);
@@ -90,8 +104,7 @@ template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& valu
     made.high[0] = out[0], made.high[1] = out[1], made.low[0] = out[2], made.low[1] = out[3], made.scale = greatest;
     return made;
   }
-  // The bits of a float near 1.5 * 2^23 are a whole number; 128 more make the low byte signed.
-  const float inverse = __fdividef(32639.f, greatest);
+  const Scale<KIND> fixed(greatest);
   int sum = 0;
 #pragma unroll
   for (int j = 0; j < 4; j += 2) {
@@ -99,19 +112,19 @@ template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& valu
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const u32 pair = pairs[j + e / 2];
-      y[e] = __float_as_uint(fmaf(e & 1 ? bf16_high(pair) : bf16_low(pair), inverse, 12582912.f + 128.f));
-      sum += (int)(y[e] - 0x4b400080u);
+      y[e] = fixed(e & 1 ? bf16_high(pair) : bf16_low(pair));
+      sum += (int)(y[e] - WHOLE_ZERO);
     }
     const u32 a = __byte_perm(y[0], y[1], 0x5140), b = __byte_perm(y[2], y[3], 0x5140);
     made.high[j / 2] = __byte_perm(a, b, 0x7632);
-    made.low[j / 2] = __byte_perm(a, b, 0x5410) ^ 0x80808080u;
+    made.low[j / 2] = __byte_perm(a, b, 0x5410) ^ LOW_SIGNS;
   }
   if constexpr (KIND == INT8) {
 #pragma unroll
     for (int o = 1; o < SUM_LANES; o <<= 1) sum += __shfl_xor_sync(~0u, sum, o);
     made.sum = sum;
   }
-  made.scale = greatest * (KIND == INT4 ? 1.f / (32639.f * 16.f) : 1.f / 32639.f);
+  made.scale = fixed.scale;
   return made;
 }
 

@@ -29,13 +29,18 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
   static constexpr int REGISTERS = WIDTH == 64 ? 160 : 152;
   using Sum = float[SETS][2];
 
+  // Warps with rows where the next product's inputs are left: theirs are one tile.
+  static constexpr int LEAVERS = SCALED / 16;
+
   float *park, *factors;
+  u32* maxima;      // ADD: [LEAVERS][SHARE]
   Place ahead;      // of what is taken; `place` is that of what is given back
   u32 slot, tile;   // of what is added
 
   __device__ __forceinline__ Wide(const ProductParams& params, char* shared) : S(params, shared) {
     park = (float*)(S::empty + p.stages);
     factors = park + (AFTER == GATED ? 2 * WARPS * 32 * 2 * SETS : AFTER == ADD ? WARPS * 32 * NUMBERS : 0);
+    maxima = (u32*)factors;
   }
 
   // A tile of a warp's rows: codes as bytes, scales, and the stage that has the inputs.
@@ -284,7 +289,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
   }
 
   __device__ __forceinline__ void give_residual(const float (&sum)[OWN][2], const float (&residual)[OWN][2], const float (&weight)[2], u32 pass) {
-    float squares[OWN][2] = {};
+    float values[OWN][2] = {}, normed[OWN][2] = {};
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const u32 n = first_output(pass) + r * 8;
@@ -292,13 +297,48 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
       for (int i = 0; i < OWN; ++i) {
         if (n >= p.outputs || token(i) >= p.tokens) continue;
         const float value = residual[i][r] + sum[i][r];
+        const __nv_bfloat16 times = __float2bfloat16(value * weight[r]);
         const size_t at = (size_t)token(i) * p.outputs + n;
         ((float*)p.output)[at] = value;
-        ((__nv_bfloat16*)p.normed)[at] = __float2bfloat16(value * weight[r]);
-        squares[i][r] = value;
+        ((__nv_bfloat16*)p.normed)[at] = times;
+        values[i][r] = value, normed[i][r] = __bfloat162float(times);
       }
     }
-    give_squares(squares, block_of(pass, warp));
+    if (p.left) leave(normed);
+    give_squares(values, block_of(pass, warp));
+  }
+
+  // The team's outputs are a tile of the next product's inputs.
+  __device__ __forceinline__ void leave(const float (&values)[OWN][2]) const {
+#pragma unroll
+    for (int i = 0; i < OWN; ++i) {
+      u32 most = __float_as_uint(fmaxf(fabsf(values[i][0]), fabsf(values[i][1])));
+#pragma unroll
+      for (int o = 4; o < 32; o <<= 1) most = max(most, __shfl_xor_sync(~0u, most, o));
+      if (lane < 4) maxima[warp * SHARE + i * 4 + lane] = most;
+    }
+    barrier_of_threads(2 + WARPS / 2, LEAVERS * 32);
+    char* tile = (char*)p.left + (size_t)(blockIdx.x / TEAM) * I::BYTES;
+    // Of bytes that four rows have, a lane has one of four words of the tile then: high or low bytes, of the first rows or the second.
+    const u32 place = row() % 4, inside = warp * 16 + place / 2 * 8 + row() / 4 * 4;
+#pragma unroll
+    for (int i = 0; i < OWN; ++i) {
+      u32 most = 0;
+#pragma unroll
+      for (int w = 0; w < LEAVERS; ++w) most = max(most, maxima[w * SHARE + i * 4 + lane % 4]);
+      const Scale<INT4> fixed(fmaxf(__uint_as_float(most), LEAST));
+      const u32 bytes = __byte_perm(fixed(values[i][0]), fixed(values[i][1]), 0x4501) ^ (LOW_SIGNS & 0xff00ff00u);
+      const u32 word = transposed(bytes);
+      if (token(i) >= p.tokens) continue;
+      *(u32*)(tile + Inputs<WIDTH>::place(token(i), place % 2, inside)) = word;
+      if (!warp && !row()) *(float*)(tile + I::VALUES + token(i) * 4) = fixed.scale;
+    }
+  }
+  // Byte `place` of each of four rows, in their order.
+  __device__ __forceinline__ u32 transposed(u32 bytes) const {
+    const u32 first = __shfl_xor_sync(~0u, bytes, 4), pairs = row() & 1 ? __byte_perm(bytes, first, 0x3715) : __byte_perm(bytes, first, 0x6240);
+    const u32 second = __shfl_xor_sync(~0u, pairs, 8);
+    return row() & 2 ? __byte_perm(pairs, second, 0x3276) : __byte_perm(pairs, second, 0x5410);
   }
 
   // Squares of a part's row blocks one after another, then of its rows as a tree. Of two row blocks the second one's warp has both.
@@ -355,12 +395,10 @@ template <int WIDTH> __device__ __forceinline__ void prepare_wide(const PrepareP
   if (tile >= p.chunk) return;
   const ChunkPlace place(p);
   char* to = (char*)p.output + (size_t)(place.slot * p.tiles + place.tile + tile) * Inputs<WIDTH>::BYTES;
-  // A lane's sixteen neighbours of a tile's half are four of each half of two matrix instructions.
-  const u32 at = inside / 64 * 64 + inside % 16 / 8 * 32 + inside % 64 / 16 * 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    *(u32*)(to + swizzled_piece(token * 2, at + i * 16)) = made.high[i];
-    *(u32*)(to + swizzled_piece(token * 2 + 1, at + i * 16)) = made.low[i];
+    *(u32*)(to + Inputs<WIDTH>::place(token, 0, inside + i * 4)) = made.high[i];
+    *(u32*)(to + Inputs<WIDTH>::place(token, 1, inside + i * 4)) = made.low[i];
   }
   if (inside == 0) *(float*)(to + Inputs<WIDTH>::VALUES + token * 4) = made.scale;
 }

@@ -49,7 +49,7 @@ pub use measure::Measure;
 pub use memory::{Buffer, Memory, Pinned};
 pub use module::{Function, Module};
 pub use pack::{pack, unpack};
-pub use product::{Flow, Input, Output, Prepared, Products, Residual, SQUARES, Setting, Weights};
+pub use product::{Flow, Input, Left, Output, Prepared, Products, Residual, SQUARES, Setting, Weights};
 pub use repack::{Codes, Repack, Rows, Table, Tiles};
 pub use sample::{MOST_RIVALS, NO_MASK, NO_TOKEN, SampleResult, SampleRow, SampleState, Sampler};
 pub use source::{Dense, Float, Form, PackError, Quantised, Source};

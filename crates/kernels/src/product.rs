@@ -42,6 +42,15 @@ pub struct Input<'a> {
     pub values: &'a Buffer<bf16>,
     /// [T, 128]: where a norm stands before, parts of the residual's sum of squares.
     pub squares: Option<&'a Buffer<f32>>,
+    /// What the product that made `values` has left of them.
+    pub left: Option<Left>,
+}
+
+/// What a product that adds to the residual leaves for the products after it: their inputs, prepared. Until another does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    tokens: usize,
+    inputs: usize,
 }
 
 /// What becomes of a product.
@@ -72,6 +81,8 @@ pub struct Residual<'a> {
 #[derive(Debug)]
 pub struct Prepared {
     groups: Buffer<u8>,
+    /// What products that add to the residual leave.
+    left: Buffer<u8>,
     /// Where blocks of threads exchange sums; all words are [`wide::NOTHING`] between products.
     mail: Buffer<u8>,
 }
@@ -140,18 +151,19 @@ impl Prepared {
         layouts: impl IntoIterator<Item = &'a Layout>,
         tokens: usize,
     ) -> Result<Self, CudaError> {
-        let (mut bytes, mut mail) = (0, 0);
+        let (mut bytes, mut left, mut mail) = (0, 0, 0);
         for layout in layouts {
             bytes = bytes.max(prepared_bytes(layout, tokens)).max(wide::prepared_bytes(layout, tokens));
+            left = left.max(wide::left_bytes(layout, tokens));
             mail = mail.max(wide::mail_bytes(layout, tokens));
         }
         let mail = device.upload(&vec![wide::NOTHING; mail])?;
-        Ok(Self { groups: device.zeroed(bytes)?, mail })
+        Ok(Self { groups: device.zeroed(bytes)?, left: device.zeroed(left)?, mail })
     }
 
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
-        self.groups.len() + self.mail.len()
+        self.groups.len() + self.left.len() + self.mail.len()
     }
 }
 
@@ -206,6 +218,12 @@ impl Products {
             work.push(self.product(weights, input, output, prepared, (setting, rows))?);
         }
         Ok(work)
+    }
+
+    /// What a product of these weights that adds to the residual leaves of `tokens` tokens.
+    pub fn left_by(&self, weights: &Weights, tokens: usize) -> Option<Left> {
+        let leaves = self.wide.is_some() && wide::leaves(&weights.layout, tokens);
+        leaves.then(|| Left { tokens, inputs: weights.layout.outputs() })
     }
 
     /// Tokens that one kernel takes together: as many as it has room for in shared memory.
@@ -280,8 +298,9 @@ impl Output<'_> {
 
 /// All that a product touches.
 fn memory(weights: &Weights, input: &Input<'_>, output: &Output<'_>, prepared: &Prepared) -> Vec<Memory> {
-    let mut memory =
-        vec![weights.bytes.memory(), input.values.memory(), prepared.groups.memory(), prepared.mail.memory()];
+    let Prepared { groups, left, mail } = prepared;
+    let mut memory = vec![weights.bytes.memory(), input.values.memory()];
+    memory.extend([groups.memory(), left.memory(), mail.memory()]);
     memory.extend(weights.permutation.as_ref().map(Buffer::memory));
     memory.extend(input.squares.map(Buffer::memory));
     match output {

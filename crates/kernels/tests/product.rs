@@ -200,7 +200,7 @@ impl Case {
         let x = device.upload(&self.x[tokens.start * k..tokens.end * k]).unwrap();
         let squares =
             self.squares.as_ref().map(|s| device.upload(&s[tokens.start * SQUARES..tokens.end * SQUARES]).unwrap());
-        let input = Input { values: &x, squares: squares.as_ref() };
+        let input = Input { values: &x, squares: squares.as_ref(), left: None };
         let plain = if self.after == After::Add {
             self.residual[tokens.start * n..tokens.end * n].to_vec()
         } else {
@@ -382,6 +382,6 @@ fn a_buffer_that_is_too_small_is_refused() {
     let mut out = world.device.zeroed(32).unwrap();
     let mut prepared = Prepared::new(&world.device, [&layout], 2).unwrap();
     let setting = Setting { tokens: 2, epsilon: EPSILON, flow: Flow::default() };
-    let input = Input { values: &x, squares: None };
+    let input = Input { values: &x, squares: None, left: None };
     drop(world.products.work(&weights, input, &mut Output::Plain(&mut out), &mut prepared, setting));
 }

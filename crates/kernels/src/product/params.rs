@@ -35,6 +35,7 @@ pub(super) struct Params {
     pub(super) stages: u32,
     pub(super) flight: u32,
     pub(super) epsilon: f32,
+    pub(super) left: u64,
     pub(super) mail: u64,
 }
 

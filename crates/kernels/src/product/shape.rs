@@ -155,11 +155,11 @@ pub(super) fn prepared_bytes(layout: &Layout, tokens: usize) -> usize {
     SLOTS * layout.groups() * tokens.div_ceil(group_tokens(kind)) * group_bytes(kind)
 }
 
-/// Bytes that stand beside a single token's chunk: its scale and sums.
+/// Bytes that stand beside a single token's chunk: its scales and sums.
 const fn extra_bytes(kind: Kind) -> usize {
     4 * match kind {
-        Kind::Int8 => 9,
-        Kind::Int4 | Kind::F16 | Kind::Bf16 => 2,
+        Kind::Int8 => 10,
+        Kind::Int4 | Kind::F16 | Kind::Bf16 => 3,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::params::{Params, Rows};
 use super::prepare::Prepare;
-use super::{Flow, Input, Output, Prepared, Setting, Weights, memory};
+use super::{Flow, Input, Left, Output, Prepared, Setting, Weights, memory};
 use crate::device::Device;
 use crate::error::CudaError;
 use crate::images::image;
@@ -21,6 +21,10 @@ const FEWEST: usize = 17;
 const MOST: usize = 64;
 /// Warps that multiply, each 16 rows.
 const WARPS: usize = 12;
+/// Warps whose rows are a tile of the next product's inputs.
+const LEAVERS: usize = 8;
+/// Inputs of a tile.
+const TILE: usize = 128;
 /// Blocks of threads that share rows where outputs are few; each finishes as large a part of the tokens.
 const TEAM: usize = 4;
 const THREADS: u32 = 512;
@@ -66,8 +70,10 @@ impl Wide {
         let mut work = Vec::new();
         for first in (0..tokens).step_by(MOST) {
             let rows = Rows { first, count: MOST.min(tokens - first) };
-            let prepare = self.prepare(&weights.layout, rows)?;
-            work.push(prepare.work(weights, input.values, prepared, rows));
+            if !takes_left(weights, &input, tokens) {
+                let prepare = self.prepare(&weights.layout, rows)?;
+                work.push(prepare.work(weights, input.values, prepared, rows));
+            }
             work.push(self.product(weights, input, output, prepared, (setting, rows))?);
         }
         Ok(work)
@@ -85,14 +91,20 @@ impl Wide {
         input: Input<'_>,
         output: &Output<'_>,
         prepared: &Prepared,
-        (Setting { epsilon, flow, .. }, rows): (Setting, Rows),
+        (Setting { tokens, epsilon, flow }, rows): (Setting, Rows),
     ) -> Result<Work, CudaError> {
         let (layout, width) = (&weights.layout, width(rows.count));
         let function = self.module.function(&format!("product_wide_{}_{width}", output.name()), self.shared as u32)?;
         let (fixed, stage) = (fixed_bytes(output, width), stage_bytes(width));
         let stages = flow.slots.min((self.shared - fixed) / stage).max(2);
+        let takes_left = takes_left(weights, &input, tokens);
+        let leaves = matches!(output, Output::Add(_)) && leaves(layout, tokens);
+        let left =
+            input_bytes(width) / TILE * (layout.inputs() * takes_left as usize).max(layout.outputs() * leaves as usize);
+        assert!(prepared.left.len() >= left, "room of {} bytes for the {left} that are left", prepared.left.len());
         let params = Params {
-            input: prepared.groups.address(),
+            input: if takes_left { prepared.left.address() } else { prepared.groups.address() },
+            left: if leaves { prepared.left.address() } else { 0 },
             mail: prepared.mail.address(),
             stages: stages as u32,
             flight: flight(flow, output).min(stages) as u32,
@@ -118,14 +130,15 @@ fn flight(flow: Flow, output: &Output<'_>) -> usize {
     (flow.flight + more).min(MOST_FLIGHT)
 }
 
-/// Bytes of shared memory beside the ring: sums that wait for others, and factors of norms.
+/// Bytes of shared memory beside the ring: sums that wait for others, and factors of norms or maxima.
 const fn fixed_bytes(output: &Output<'_>, width: usize) -> usize {
     let parked = match output {
         Output::Plain(_) => 0,
         Output::Gated(_) => 2 * WARPS * 32 * width / 2,
         Output::Add(_) => WARPS * 32 * width / 2 / TEAM,
     };
-    4 * (parked + width / team(output))
+    let factors = width / team(output);
+    4 * (parked + if matches!(output, Output::Add(_)) { LEAVERS * factors } else { factors })
 }
 
 /// Bytes of a stage of the ring: a tile for each warp that multiplies, the inputs of one tile, three barriers.
@@ -140,7 +153,7 @@ fn width(count: usize) -> usize {
 
 /// Bytes of the inputs of one tile.
 const fn input_bytes(width: usize) -> usize {
-    width * (2 * 128 + 4)
+    width * (2 * TILE + 4)
 }
 
 /// Bytes of the inputs of all tiles.
@@ -154,6 +167,27 @@ pub(super) fn prepared_bytes(layout: &Layout, tokens: usize) -> usize {
         return 0;
     }
     all_input_bytes(layout, width(tokens.min(MOST)))
+}
+
+/// Whether a product that adds to the residual leaves the inputs of the next one: the rows of a team are a tile, and tiles fill all
+/// slots.
+pub(super) fn leaves(layout: &Layout, tokens: usize) -> bool {
+    let tiles = layout.blocks() * TEAM == LEAVERS && layout.outputs() == layout.ctas() * layout.blocks() * 16;
+    Wide::takes(layout, tokens) && tokens <= MOST && tiles && layout.outputs().is_multiple_of(SLOTS * TILE)
+}
+
+/// Bytes that it leaves.
+pub(super) fn left_bytes(layout: &Layout, tokens: usize) -> usize {
+    if !leaves(layout, tokens) {
+        return 0;
+    }
+    layout.outputs() / TILE * input_bytes(width(tokens))
+}
+
+/// Whether a product reads what another one has left. Where inputs are in another order it does not.
+fn takes_left(weights: &Weights, input: &Input<'_>, tokens: usize) -> bool {
+    let own = Left { tokens, inputs: weights.layout.inputs() };
+    input.left.is_some_and(|left| left == own) && weights.permutation.is_none()
 }
 
 /// Bytes of letter boxes, where the blocks of a team find what the others have of their sums.

@@ -63,7 +63,7 @@ impl Case<'_> {
         let values: Buffer<bf16> = self.world.halves(tokens * weights.layout().inputs());
         let squares = self.world.device.upload(&vec![1.0; tokens * SQUARES]).unwrap();
         let mut prepared = Prepared::new(&self.world.device, [weights.layout()], tokens).unwrap();
-        let input = Input { values: &values, squares: norm.then_some(&squares) };
+        let input = Input { values: &values, squares: norm.then_some(&squares), left: None };
         let setting = Setting { tokens, epsilon: 1e-6, flow: Flow::default() };
         let work = self.products.work(weights, input, &mut output, &mut prepared, setting).unwrap();
         let twice: Vec<_> = work.iter().chain(&work).collect();

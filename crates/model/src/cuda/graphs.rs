@@ -3,7 +3,7 @@
 use karst_checkpoint::DecoderConfig;
 use karst_kernels::{
     Angles, Attention, Buffer, CudaError, Device, Embed, Embeddings, Flow, Gathered, Graph, HeadNorms, Input, KvCache,
-    Layer, Output, Places, Prepared, Products, Published, Residual, SampleResult, SampleState, Sampler, Setting,
+    Layer, Left, Output, Places, Prepared, Products, Published, Residual, SampleResult, SampleState, Sampler, Setting,
     Stream, Weights, Work,
 };
 
@@ -55,6 +55,8 @@ struct Recorder<'a> {
     memory: &'a mut Memory,
     config: &'a DecoderConfig,
     tokens: usize,
+    /// Of the residual, by the product that came last.
+    left: Option<Left>,
 }
 
 impl Kernels {
@@ -84,7 +86,7 @@ impl Graphs {
         let mut record = |part: Part, most: usize| {
             let sizes = (0..=most.next_power_of_two().ilog2()).map(|log| 1 << log);
             let graph = |tokens| {
-                let mut recorder = Recorder { kernels, memory: &mut *memory, config, tokens };
+                let mut recorder = Recorder { kernels, memory: &mut *memory, config, tokens, left: None };
                 let work = match part {
                     Part::Decode => recorder.decode(),
                     Part::Append => recorder.append(),
@@ -126,7 +128,7 @@ impl Recorder<'_> {
     fn decode(&mut self) -> Result<Vec<Work>, CudaError> {
         let mut work = self.layers(false)?;
         let Memory { weights, activations: a, .. } = &mut *self.memory;
-        let input = Input { values: &a.normed, squares: Some(&a.squares) };
+        let input = Input { values: &a.normed, squares: Some(&a.squares), left: self.left };
         let logits = Output::Plain(&mut a.logits);
         work.extend(product(self.kernels, self.config, &weights.head, input, logits, &mut a.prepared, self.tokens)?);
         work.extend(self.sample());
@@ -145,7 +147,7 @@ impl Recorder<'_> {
 
     fn draw(&mut self) -> Result<Vec<Work>, CudaError> {
         let Memory { weights, activations: a, .. } = &mut *self.memory;
-        let input = Input { values: &a.picked, squares: Some(&a.picked_squares) };
+        let input = Input { values: &a.picked, squares: Some(&a.picked_squares), left: None };
         let logits = Output::Plain(&mut a.logits);
         let head = product(self.kernels, self.config, &weights.head, input, logits, &mut a.prepared, self.tokens)?;
         Ok(head.into_iter().chain(self.sample()).collect())
@@ -172,6 +174,7 @@ impl Recorder<'_> {
         };
         let table = Embeddings { float: weights.embedding_float, numbers: &weights.embedding };
         let norm = weights.layers.first().map_or(&weights.norm, |layer| &layer.attention_norm);
+        self.left = None;
         let mut residual = Residual { values: &mut a.residual, norm, normed: &mut a.normed, squares: &mut a.squares };
         self.kernels.embed.embed(&table, places, &mut residual, self.tokens, self.config.hidden)
     }
@@ -180,7 +183,7 @@ impl Recorder<'_> {
         let (kernels, config, tokens) = (self.kernels, self.config, self.tokens);
         let Memory { weights, inputs, activations: a, cache, angles, .. } = &mut *self.memory;
         let layer = &weights.layers[index];
-        let input = Input { values: &a.normed, squares: Some(&a.squares) };
+        let input = Input { values: &a.normed, squares: Some(&a.squares), left: self.left };
         let qkv = Output::Plain(&mut a.qkv);
         let mut work = product(kernels, config, &layer.qkv, input, qkv, &mut a.prepared, tokens)?;
         let epsilon = config.rms_norm_eps as f32;
@@ -197,8 +200,9 @@ impl Recorder<'_> {
             normed: &mut a.normed,
             squares: &mut a.squares,
         });
-        let input = Input { values: &a.attended, squares: None };
+        let input = Input { values: &a.attended, squares: None, left: None };
         work.extend(product(kernels, config, &layer.output, input, residual, &mut a.prepared, tokens)?);
+        self.left = kernels.products.left_by(&layer.output, tokens);
         Ok(work)
     }
 
@@ -207,7 +211,7 @@ impl Recorder<'_> {
         let Memory { weights, activations: a, .. } = &mut *self.memory;
         let LayerWeights { gate_up, down, .. } = &weights.layers[index];
         let next = weights.layers.get(index + 1).map_or(&weights.norm, |layer| &layer.attention_norm);
-        let input = Input { values: &a.normed, squares: Some(&a.squares) };
+        let input = Input { values: &a.normed, squares: Some(&a.squares), left: self.left };
         let gated = Output::Gated(&mut a.gated);
         let mut work = product(kernels, config, gate_up, input, gated, &mut a.prepared, tokens)?;
         let residual = Output::Add(Residual {
@@ -216,8 +220,9 @@ impl Recorder<'_> {
             normed: &mut a.normed,
             squares: &mut a.squares,
         });
-        let input = Input { values: &a.gated, squares: None };
+        let input = Input { values: &a.gated, squares: None, left: None };
         work.extend(product(kernels, config, down, input, residual, &mut a.prepared, tokens)?);
+        self.left = kernels.products.left_by(down, tokens);
         Ok(work)
     }
 
