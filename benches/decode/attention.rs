@@ -71,7 +71,7 @@ impl<'a> World<'a> {
         let norms = HeadNorms { queries: &norm, keys: &norm, epsilon: 1e-6 };
         let mut work = Vec::new();
         for tokens in &steps {
-            let layer = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut self.cache, 0) };
+            let layer = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut self.cache, 0), left: None };
             work.push(self.attention.decode(layer, tokens, &self.angles, count)?);
         }
         Ok(self.bench.time(&work)? / LAYERS as f64)

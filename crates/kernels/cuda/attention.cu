@@ -17,11 +17,44 @@ __device__ __forceinline__ u32 address_in(u32 rank, const void* p) {
 constexpr int PUSHED = (SLICE + 2) * 4;   // bytes of a split and head that a split is given
 #endif
 
-// Four numbers of head h, from number `first` on.
-__device__ __forceinline__ void store(const Context& c, int h, int first, const float4& x) { *(uint2*)(c.result(h) + first) = pack(x); }
+// Four numbers of a result as they are stored.
+struct Stored {
+  uint2 bits;
+  __device__ __forceinline__ explicit Stored(const float4& x) : bits(pack(x)) {}
+  __device__ __forceinline__ float4 values() const { return {bf16_low(bits.x), bf16_high(bits.x), bf16_low(bits.y), bf16_high(bits.y)}; }
+  __device__ __forceinline__ float most() const {
+    const float4 v = values();
+    return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+  }
+  // Into head h, from number `first` on.
+  __device__ __forceinline__ void store(const Context& c, int h, int first) const { *(uint2*)(c.result(h) + first) = bits; }
+  // Into the next product's inputs; the head's numbers are `greatest` at most.
+  __device__ __forceinline__ void leave(const Context& c, int h, int first, float greatest) const {
+    const Scale<INT4> fixed(fmaxf(greatest, LEAST));
+    const float4 v = values();
+    const u32 y[4] = {fixed(v.x), fixed(v.y), fixed(v.z), fixed(v.w)};
+    put_inputs(c.left(h), c.token, first, Bytes(y));
+    if (!first) *scale_of(c.left(h), c.p.width, c.token) = fixed.scale;
+  }
+};
+
+// What a warp has of heads 2t and 2t + 1 at most.
+template <int HEADS> __device__ __forceinline__ void share_maxima(Shared<HEADS>& s, const Stored (&results)[2], int warp, int g, int t) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    float most = results[i].most();
+#pragma unroll
+    for (int o = 4; o < 32; o <<= 1) most = fmaxf(most, __shfl_xor_sync(~0u, most, o));
+    if (!g && 2 * t + i < HEADS) s.maxima[warp][2 * t + i] = most;
+  }
+  __syncthreads();
+}
+template <int HEADS> __device__ __forceinline__ float maximum(const Shared<HEADS>& s, int h) {
+  return fmaxf(fmaxf(s.maxima[0][h], s.maxima[1][h]), fmaxf(s.maxima[2][h], s.maxima[3][h]));
+}
 
 // A block that has all splits.
-template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(const Context& c, Rounds<HEADS, DECODE>& rounds) {
+template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(const Context& c, Shared<HEADS>& s, Rounds<HEADS, DECODE>& rounds) {
   const int warp = rounds.warp, g = rounds.g, t = rounds.t;
   float most = -INFINITY, sum = 0;
   float4 values[2] = {};
@@ -37,9 +70,15 @@ template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(c
     }
   }
 #pragma unroll
+  for (int i = 0; i < 2; ++i) values[i] = divided(values[i], __shfl_sync(~0u, sum, 8 * t + 4 * i));
+  const Stored results[2] = {Stored(values[0]), Stored(values[1])};
+  if (c.p.left) share_maxima(s, results, warp, g, t);
+#pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const float all = __shfl_sync(~0u, sum, 8 * t + 4 * i);
-    if (2 * t + i < c.p.group) store(c, 2 * t + i, warp * 32 + g * 4, divided(values[i], all));
+    const int h = 2 * t + i, first = warp * 32 + g * 4;
+    if (h >= c.p.group) continue;
+    results[i].store(c, h, first);
+    if (c.p.left) results[i].leave(c, h, first, maximum(s, h));
   }
 }
 
@@ -102,7 +141,9 @@ template <int HEADS, bool CLUSTER> struct Exchange {
       const Weights w(most, stat.x);
       sum = add_part(sum, stat.y, w), value = add_part(value, __ldcg(values + i * c.p.group * (WIDTH / 4)), w);
     }
-    store(c, h, lane * 4, divided(value, sum));
+    const Stored result(divided(value, sum));
+    result.store(c, h, lane * 4);
+    if (c.p.left) result.leave(c, h, lane * 4, warp_max(result.most()));
   }
   __device__ __forceinline__ int place() const { return c.token * c.p.kv_heads + c.head; }
   __device__ __forceinline__ float* partials() const { return (float*)c.p.partials + (size_t)place() * SPLITS * c.p.group * WIDTH; }
@@ -147,7 +188,11 @@ template <int HEADS, bool CLUSTER> struct Exchange {
 // The results of a place without a token.
 __device__ __forceinline__ void clear(const Context& c, int warp, int lane) {
   wait_for_previous();
-  for (int h = blockIdx.x * WARPS + warp; h < c.p.group; h += gridDim.x * WARPS) store(c, h, lane * 4, {0, 0, 0, 0});
+  const Stored zeros(float4{0, 0, 0, 0});
+  for (int h = blockIdx.x * WARPS + warp; h < c.p.group; h += gridDim.x * WARPS) {
+    zeros.store(c, h, lane * 4);
+    if (c.p.left) zeros.leave(c, h, lane * 4, 0);
+  }
 }
 
 // DECODE: no other token of the step belongs to the request, so that all but the token's own key and value is in the cache
@@ -168,7 +213,7 @@ template <int HEADS, bool DECODE, bool CLUSTER> __device__ __forceinline__ void 
     if (!DECODE) rounds.begin();
     take_inputs(c, turn, DECODE && (c.splits - 1) % stride == first, s, warp, lane);
     __syncthreads();
-    if (!CLUSTER && stride == 1) return attend_alone(c, rounds);
+    if (!CLUSTER && stride == 1) return attend_alone(c, s, rounds);
     exchange.wait_for_blocks();
     for (int split = first; split < c.splits; split += stride) exchange.give(rounds.run(), split);
     exchange.finish();

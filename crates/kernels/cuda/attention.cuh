@@ -1,5 +1,6 @@
 // What the kernels of attention share: a token's place in the cache, and norm and rotation of its queries and key.
 #pragma once
+#include "inputs.cuh"
 #include "ring.cuh"
 
 struct AttentionParams {
@@ -13,6 +14,8 @@ struct AttentionParams {
   u64 table;      // u32 [T]: the token's row of blocks
   u64 blocks;     // u32 [rows][row_blocks]: where a request's positions lie, a block of the cache after the other
   u64 y;          // bf16 [T][N * 128]
+  u64 left;       // the inputs of a product of four-bit weights, made of y; 0 if they are not wanted
+  u64 width;      // tokens that there is room for then
   u64 partials;   // without clusters: f32 [T][KV][SPLITS][group][128]
   u64 stats;      // without clusters: f32x2 [T][KV][SPLITS][group]
   u64 arrived;    // without clusters: u32 [T][KV], zero between launches
@@ -38,6 +41,7 @@ template <int HEADS> struct Shared {
   __align__(16) float scores[2][HEADS][WARPS * SCORES];   // of this round and the next
   __align__(16) float given[SPLITS][HEADS][SLICE];        // of every split
   float2 given_stats[SPLITS][HEADS];
+  float maxima[WARPS][HEADS];
   u64 barrier;
   u32 is_last;
 };
@@ -88,6 +92,8 @@ struct Context {
   __device__ __forceinline__ __nv_bfloat16* result(u32 i) const {
     return (__nv_bfloat16*)p.y + ((size_t)token * p.kv_heads * p.group + head * p.group + i) * WIDTH;
   }
+  // A head is a tile of the next product's inputs.
+  __device__ __forceinline__ char* left(u32 i) const { return (char*)p.left + (size_t)(head * p.group + i) * input_bytes(p.width); }
 };
 
 // Four numbers a lane of one head: cosines and sines, the weights of both norms.

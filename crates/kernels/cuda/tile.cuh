@@ -66,6 +66,14 @@ template <int KIND> struct Scale {
   __device__ __forceinline__ u32 operator()(float v) const { return __float_as_uint(fmaf(v, inverse, 12582912.f + 128.f)); }
 };
 constexpr u32 WHOLE_ZERO = 0x4b400080u, LOW_SIGNS = 0x80808080u;
+// The high and the low bytes of four whole numbers.
+struct Bytes {
+  u32 high, low;
+  __device__ __forceinline__ explicit Bytes(const u32 (&y)[4]) {
+    const u32 a = __byte_perm(y[0], y[1], 0x5140), b = __byte_perm(y[2], y[3], 0x5140);
+    high = __byte_perm(a, b, 0x7632), low = __byte_perm(a, b, 0x5410) ^ LOW_SIGNS;
+  }
+};
 // So large is nothing less than this.
 constexpr float LEAST = 1e-30f;
 
@@ -115,9 +123,8 @@ template <int KIND> __device__ __forceinline__ Made<KIND> make(const uint4& valu
       y[e] = fixed(e & 1 ? bf16_high(pair) : bf16_low(pair));
       sum += (int)(y[e] - WHOLE_ZERO);
     }
-    const u32 a = __byte_perm(y[0], y[1], 0x5140), b = __byte_perm(y[2], y[3], 0x5140);
-    made.high[j / 2] = __byte_perm(a, b, 0x7632);
-    made.low[j / 2] = __byte_perm(a, b, 0x5410) ^ LOW_SIGNS;
+    const Bytes bytes(y);
+    made.high[j / 2] = bytes.high, made.low[j / 2] = bytes.low;
   }
   if constexpr (KIND == INT8) {
 #pragma unroll

@@ -2,8 +2,7 @@
 #pragma once
 #include "ring.cuh"
 
-// Columns of 128 bytes each in shared memory, eight of them in 1024 bytes, whose sixteen-byte pieces are exchanged as `swizzled_piece`
-// does.
+// Columns of 128 bytes each in shared memory, eight of them in 1024 bytes, whose sixteen-byte pieces are exchanged as `place_of` does.
 struct Columns {
   u32 address;
   Columns() = default;
@@ -14,8 +13,6 @@ struct Columns {
     return (STEP << 32 | SWIZZLE_128 << 62) + (address + (byte >> 4));
   }
 };
-// Where a byte of a column stands.
-__device__ __forceinline__ u32 swizzled_piece(u32 column, u32 byte) { return column * 128 + (byte ^ (column & 7) << 4); }
 
 // Registers that matrix instructions are to use are theirs from here on.
 __device__ __forceinline__ void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

@@ -31,6 +31,8 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
 
   // Warps with rows where the next product's inputs are left: theirs are one tile.
   static constexpr int LEAVERS = SCALED / 16;
+  // Barriers: of all that multiply, of pairs of warps, of warps that leave inputs.
+  static constexpr int ALL = 1, FIRST_PAIR = 2, LEAVING = FIRST_PAIR + WARPS / 2;
 
   float *park, *factors;
   u32* maxima;      // ADD: [LEAVERS][SHARE]
@@ -187,7 +189,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
       const float factor = norm_factor(parts[i], p.inputs, p.epsilon);
       if (!lane && i * WARPS + warp < SHARE) factors[i * WARPS + warp] = factor;
     }
-    barrier_of_threads(1, WARPS * 32);
+    barrier_of_threads(ALL, WARPS * 32);
   }
 
   // The warps of gates give them to those of what is gated.
@@ -200,7 +202,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
         parked(0, threadIdx.x)[i * WARPS * 32] = {silu(sum[i][0] * f), silu(sum[i][1] * f)};
       }
     }
-    barrier_of_threads(1, WARPS * 32);
+    barrier_of_threads(ALL, WARPS * 32);
     if (warp >= WARPS / 2 && block < p.row_blocks) {
       const u32 n = (first_part * half + block - half) * 16 + row();
       __nv_bfloat16* out = (__nv_bfloat16*)p.output + n;
@@ -214,7 +216,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
         if (n + 8 < outputs) to[8] = __float2bfloat16(gate.y * (sum[i][1] * f));
       }
     }
-    barrier_of_threads(1, WARPS * 32);
+    barrier_of_threads(ALL, WARPS * 32);
   }
 
   // A thread's letter box at a block of the team, for what the `from`-th of the others sends.
@@ -317,7 +319,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
       for (int o = 4; o < 32; o <<= 1) most = max(most, __shfl_xor_sync(~0u, most, o));
       if (lane < 4) maxima[warp * SHARE + i * 4 + lane] = most;
     }
-    barrier_of_threads(2 + WARPS / 2, LEAVERS * 32);
+    barrier_of_threads(LEAVING, LEAVERS * 32);
     char* tile = (char*)p.left + (size_t)(blockIdx.x / TEAM) * I::BYTES;
     // Of bytes that four rows have, a lane has one of four words of the tile then: high or low bytes, of the first rows or the second.
     const u32 place = row() % 4, inside = warp * 16 + place / 2 * 8 + row() / 4 * 4;
@@ -330,8 +332,8 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
       const u32 bytes = __byte_perm(fixed(values[i][0]), fixed(values[i][1]), 0x4501) ^ (LOW_SIGNS & 0xff00ff00u);
       const u32 word = transposed(bytes);
       if (token(i) >= p.tokens) continue;
-      *(u32*)(tile + Inputs<WIDTH>::place(token(i), place % 2, inside)) = word;
-      if (!warp && !row()) *(float*)(tile + I::VALUES + token(i) * 4) = fixed.scale;
+      *(u32*)(tile + place_of(token(i), place % 2, inside)) = word;
+      if (!warp && !row()) *scale_of(tile, WIDTH, token(i)) = fixed.scale;
     }
   }
   // Byte `place` of each of four rows, in their order.
@@ -346,7 +348,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
     const u32 at = block % p.row_blocks, part = first_part + block / p.row_blocks;
     float squares[OWN][2] = {};
     if (at) {
-      barrier_of_threads(2 + warp / 2, 64);
+      barrier_of_threads(FIRST_PAIR + warp / 2, 64);
 #pragma unroll
       for (int i = 0; i < OWN; ++i)
 #pragma unroll
@@ -359,7 +361,7 @@ template <int WIDTH, int AFTER> struct Wide : Stream<WIDTH, AFTER> {
         squares[i][r] = fmaf(values[i][r], values[i][r], squares[i][r]);
         if (at + 1 < p.row_blocks) park[(warp * NUMBERS + i * 2 + r) * 32 + lane] = squares[i][r];
       }
-    if (at + 1 < p.row_blocks) return barrier_of_threads(2 + warp / 2, 64);
+    if (at + 1 < p.row_blocks) return barrier_of_threads(FIRST_PAIR + warp / 2, 64);
 #pragma unroll
     for (int i = 0; i < OWN; ++i) {
       float sum = squares[i][0] + squares[i][1];
@@ -397,10 +399,10 @@ template <int WIDTH> __device__ __forceinline__ void prepare_wide(const PrepareP
   char* to = (char*)p.output + (size_t)(place.slot * p.tiles + place.tile + tile) * Inputs<WIDTH>::BYTES;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    *(u32*)(to + Inputs<WIDTH>::place(token, 0, inside + i * 4)) = made.high[i];
-    *(u32*)(to + Inputs<WIDTH>::place(token, 1, inside + i * 4)) = made.low[i];
+    *(u32*)(to + place_of(token, 0, inside + i * 4)) = made.high[i];
+    *(u32*)(to + place_of(token, 1, inside + i * 4)) = made.low[i];
   }
-  if (inside == 0) *(float*)(to + Inputs<WIDTH>::VALUES + token * 4) = made.scale;
+  if (inside == 0) *scale_of(to, WIDTH, token) = made.scale;
 }
 
 #define WIDE(width, AFTER, name)                                                                                          \

@@ -1,18 +1,12 @@
 // What products with many tokens share: which rows and slots a block has, and the ring through which its weights and inputs come.
 #pragma once
 #include "after.cuh"
+#include "inputs.cuh"
 #include "params.cuh"
-#include "tile.cuh"
 #include "wgmma.cuh"
 
-// The inputs of one tile: two columns of bytes a token, high and low, and beside them a scale.
 template <int WIDTH> struct Inputs {
-  static constexpr int VALUES = WIDTH * 256, BESIDE = WIDTH * 4, BYTES = VALUES + BESIDE;
-  // Where four bytes of a token's inputs from the k-th of the tile on stand. Sixteen neighbours of a tile's half are four of each half
-  // of two matrix instructions.
-  __device__ __forceinline__ static u32 place(u32 token, u32 low, u32 k) {
-    return swizzled_piece(token * 2 + low, k / 64 * 64 + k % 16 / 8 * 32 + k % 8 / 4 * 16 + k % 64 / 16 * 4);
-  }
+  static constexpr int VALUES = value_bytes(WIDTH), BYTES = input_bytes(WIDTH), BESIDE = BYTES - VALUES;
 };
 
 // Warps that multiply, the first of those that ask for weights, and the one that asks for inputs.

@@ -11,6 +11,7 @@ use crate::kv_cache::{HEAD_WIDTH, KvCache};
 use crate::launch::Launch;
 use crate::memory::{Buffer, Memory};
 use crate::module::{Function, Module};
+use crate::product::{Left, Prepared};
 use crate::work::Work;
 
 /// Most parts of a context that are attended to side by side.
@@ -72,6 +73,8 @@ pub struct Layer<'a> {
     pub norms: HeadNorms<'a>,
     /// The cache, and which of its layers.
     pub cache: (&'a mut KvCache, usize),
+    /// Where the result is left for the product after it, too.
+    pub left: Option<(&'a mut Prepared, Left)>,
 }
 
 /// The kernels, for one shape of heads. Their work shares memory: pieces of it must run one after another.
@@ -111,6 +114,8 @@ struct Params {
     table: u64,
     blocks: u64,
     output: u64,
+    left: u64,
+    width: u64,
     partials: u64,
     stats: u64,
     arrived: u64,
@@ -324,7 +329,7 @@ impl Attention {
 
     /// Parameters for these buffers, which are proven to be large enough, and the memory that they lie in.
     fn bind(&self, layer: Layer<'_>, tokens: &Tokens, angles: &Angles, count: usize) -> (Params, Vec<Memory>) {
-        let Layer { qkv, output, norms, cache: (cache, index) } = layer;
+        let Layer { qkv, output, norms, cache: (cache, index), left } = layer;
         let (width, kv_width) = (self.heads * HEAD_WIDTH, self.kv_heads * HEAD_WIDTH);
         assert!((1..=self.tokens).contains(&count), "{count} tokens of 1..={}", self.tokens);
         let rows = tokens.blocks.len() / tokens.row_blocks;
@@ -340,6 +345,12 @@ impl Attention {
         let lengths = [norms.queries.len(), norms.keys.len()];
         assert!(lengths.iter().all(|&len| len >= HEAD_WIDTH), "{lengths:?} weights of norms of {HEAD_WIDTH}");
         assert_eq!(cache.heads(), self.kv_heads, "heads of the cache");
+        let left = left.map(|(prepared, left)| {
+            assert_eq!((left.tokens, left.inputs), (count, width), "tokens and inputs that are left");
+            let (place, width) = prepared.place(left);
+            (place.address(), width, place.memory())
+        });
+        let (left_address, room) = left.as_ref().map_or((0, 0), |&(address, width, _)| (address, width));
         let positions = angles.positions().min(tokens.row_blocks * cache.block());
         let params = Params {
             qkv: qkv.address(),
@@ -352,6 +363,8 @@ impl Attention {
             table: tokens.table.address(),
             blocks: tokens.blocks.address(),
             output: output.address(),
+            left: left_address,
+            width: room as u64,
             partials: self.scratch.partials.address(),
             stats: self.scratch.stats.address(),
             arrived: self.scratch.arrived.address(),
@@ -367,6 +380,7 @@ impl Attention {
         let mut memory = vec![qkv.memory(), output.memory(), norms.queries.memory(), norms.keys.memory()];
         memory.extend([angles.cos.memory(), angles.sin.memory(), cache.values().memory()]);
         memory.extend([tokens.position.memory(), tokens.table.memory(), tokens.blocks.memory()]);
+        memory.extend(left.map(|(.., memory)| memory));
         let Scratch { partials, stats, arrived } = &self.scratch;
         memory.extend([partials.memory(), stats.memory(), arrived.memory()]);
         (params, memory)

@@ -46,11 +46,20 @@ pub struct Input<'a> {
     pub left: Option<Left>,
 }
 
-/// What a product that adds to the residual leaves for the products after it: their inputs, prepared. Until another does.
+/// What a kernel leaves for the products after it: their inputs, prepared. Until another one of its kind does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
-    tokens: usize,
-    inputs: usize,
+    by: By,
+    pub(crate) tokens: usize,
+    pub(crate) inputs: usize,
+}
+
+/// Who leaves inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Attention,
+    /// A product that adds to the residual.
+    Residual,
 }
 
 /// What becomes of a product.
@@ -161,6 +170,17 @@ impl Prepared {
         Ok(Self { groups: device.zeroed(bytes)?, left: device.zeroed(left)?, mail })
     }
 
+    /// Where something is left, and the tokens that there is room for.
+    ///
+    /// # Panics
+    /// When there is less room.
+    pub(crate) fn place(&self, left: Left) -> (&Buffer<u8>, usize) {
+        let place = if left.by == By::Attention { &self.groups } else { &self.left };
+        let (width, bytes) = wide::room(left.inputs, left.tokens);
+        assert!(place.len() >= bytes, "room of {} bytes for the {bytes} that are left", place.len());
+        (place, width)
+    }
+
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
         self.groups.len() + self.left.len() + self.mail.len()
@@ -223,7 +243,13 @@ impl Products {
     /// What a product of these weights that adds to the residual leaves of `tokens` tokens.
     pub fn left_by(&self, weights: &Weights, tokens: usize) -> Option<Left> {
         let leaves = self.wide.is_some() && wide::leaves(&weights.layout, tokens);
-        leaves.then(|| Left { tokens, inputs: weights.layout.outputs() })
+        leaves.then(|| Left { by: By::Residual, tokens, inputs: weights.layout.outputs() })
+    }
+
+    /// What attention may leave of `tokens` tokens to a product of these weights.
+    pub fn left_to(&self, weights: &Weights, tokens: usize) -> Option<Left> {
+        let takes = self.wide.is_some() && wide::takes_heads(weights, tokens);
+        takes.then(|| Left { by: By::Attention, tokens, inputs: weights.layout.inputs() })
     }
 
     /// Tokens that one kernel takes together: as many as it has room for in shared memory.

@@ -153,7 +153,7 @@ impl Case {
         let qkv = device.upload(&self.qkv[which.start * row..which.end * row]).unwrap();
         let mut output = device.upload(&vec![POISON; count * self.shape.width()]).unwrap();
         let norms = HeadNorms { queries: &queries, keys: &keys, epsilon: EPSILON };
-        let layer = Layer { qkv: &qkv, output: &mut output, norms, cache: (cache, self.layers - 1) };
+        let layer = Layer { qkv: &qkv, output: &mut output, norms, cache: (cache, self.layers - 1), left: None };
         let work = match path {
             Path::Decode => vec![attention.decode(layer, &tokens, angles, count).unwrap()],
             Path::General => attention.general(layer, &tokens, angles, count).unwrap().to_vec(),
@@ -384,6 +384,6 @@ fn a_buffer_that_is_too_small_is_refused() {
     let (norm, qkv): (Buffer<f32>, Buffer<f32>) = (device.zeroed(128).unwrap(), device.zeroed(768).unwrap());
     let mut output = device.zeroed(1024).unwrap();
     let norms = HeadNorms { queries: &norm, keys: &norm, epsilon: EPSILON };
-    let layer = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut cache, 0) };
+    let layer = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut cache, 0), left: None };
     drop(attention.decode(layer, &Tokens::new(device, 2, 1, 4).unwrap(), angles, 2));
 }

@@ -1,9 +1,9 @@
-//! What a product leaves for the next ones, against what these make of its results by themselves.
+//! What kernels leave for the products after them, against what these make of the published results by themselves.
 
 use half::bf16;
 use karst_kernels::{
-    Buffer, Device, Flow, Input, Kind, Layout, Left, Measure, Output, Prepared, Products, Residual, SQUARES, Setting,
-    Stream, Weights,
+    Angles, Attention, Buffer, Device, Flow, HEAD_WIDTH, HeadNorms, Input, Kind, KvCache, Layer, Layout, Left, Measure,
+    Output, Prepared, Products, Residual, SQUARES, Setting, Stream, Tokens, Weights,
 };
 
 const HIDDEN: usize = 4096;
@@ -91,4 +91,62 @@ fn what_is_left_is_what_would_have_been_prepared() {
         try_tokens(&world, tokens, false);
     }
     try_tokens(&world, 32, true);
+}
+
+const HEADS: usize = 32;
+const KV_HEADS: usize = 8;
+const BLOCK: usize = 16;
+
+/// Attention of some tokens, one of them missing, and the product after it, which reads what is left or what is published.
+fn after_attention(world: &World, tokens: usize, is_left: bool) -> (Vec<u32>, Vec<u16>) {
+    let World { device, stream, measure, products } = world;
+    let weights = world.weights(HIDDEN, OUTPUTS, false);
+    let mut prepared = Prepared::new(device, [weights.layout()], tokens).unwrap();
+    let left = products.left_to(&weights, tokens).filter(|_| is_left);
+    assert_eq!(left.is_some(), is_left, "{tokens} tokens");
+    let positions: Vec<i32> = (0..tokens as i32).map(|i| if i == 3 { -1 } else { i * 37 % 300 }).collect();
+    let row = 300usize.div_ceil(BLOCK);
+    let blocks: Vec<u32> = (0..(tokens * row) as u32).collect();
+    let places = Tokens::of(
+        device.upload(&positions).unwrap(),
+        device.upload(&(0..tokens as u32).collect::<Vec<_>>()).unwrap(),
+        device.upload(&blocks).unwrap(),
+        row,
+    );
+    let mut cache = KvCache::new(device, 1, blocks.len(), BLOCK, KV_HEADS).unwrap();
+    measure.numbers(stream, cache.values_mut(), 9).unwrap();
+    let qkv: Vec<f32> = (0..tokens * (HEADS + 2 * KV_HEADS) * HEAD_WIDTH).map(|i| (i as f32 * 0.37).sin()).collect();
+    let (qkv, norm) = (device.upload(&qkv).unwrap(), device.upload(&[1.0; HEAD_WIDTH]).unwrap());
+    let mut attended = device.zeroed(tokens * HIDDEN).unwrap();
+    let layer = Layer {
+        qkv: &qkv,
+        output: &mut attended,
+        norms: HeadNorms { queries: &norm, keys: &norm, epsilon: 1e-6 },
+        cache: (&mut cache, 0),
+        left: left.map(|left| (&mut prepared, left)),
+    };
+    let attention = Attention::load(device, HEADS, KV_HEADS, tokens).unwrap().expect("kernels for this device");
+    let angles = Angles::new(device, 1e6, 512).unwrap();
+    stream.run(&attention.decode(layer, &places, &angles, tokens).unwrap()).unwrap();
+    let mut out = device.upload(&vec![f32::NAN; tokens * OUTPUTS]).unwrap();
+    let input = Input { values: &attended, squares: None, left };
+    world.run(&weights, input, Output::Plain(&mut out), &mut prepared, tokens);
+    stream.synchronize().unwrap();
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+    (bits(out.read().unwrap()), attended.read().unwrap().into_iter().map(bf16::to_bits).collect())
+}
+
+#[test]
+fn what_attention_leaves_is_what_would_have_been_prepared() {
+    let world = world();
+    if world.device.properties().capability != (9, 0) {
+        return;
+    }
+    for tokens in [17, 24, 32, 33, 64] {
+        let (taken, own) = (after_attention(&world, tokens, true), after_attention(&world, tokens, false));
+        assert!(own.0.iter().any(|&bits| bits << 1 != 0), "all results are zero");
+        assert!(own.1 == taken.1, "what is published differs with {tokens} tokens");
+        let differing = own.0.iter().zip(&taken.0).filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 0, "{differing} of {} results differ with {tokens} tokens", own.0.len());
+    }
 }

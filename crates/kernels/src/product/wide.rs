@@ -2,7 +2,7 @@
 
 use super::params::{Params, Rows};
 use super::prepare::Prepare;
-use super::{Flow, Input, Left, Output, Prepared, Setting, Weights, memory};
+use super::{By, Flow, Input, Left, Output, Prepared, Setting, Weights, memory};
 use crate::device::Device;
 use crate::error::CudaError;
 use crate::images::image;
@@ -70,7 +70,7 @@ impl Wide {
         let mut work = Vec::new();
         for first in (0..tokens).step_by(MOST) {
             let rows = Rows { first, count: MOST.min(tokens - first) };
-            if !takes_left(weights, &input, tokens) {
+            if taken_left(weights, &input, tokens).is_none() {
                 let prepare = self.prepare(&weights.layout, rows)?;
                 work.push(prepare.work(weights, input.values, prepared, rows));
             }
@@ -97,14 +97,12 @@ impl Wide {
         let function = self.module.function(&format!("product_wide_{}_{width}", output.name()), self.shared as u32)?;
         let (fixed, stage) = (fixed_bytes(output, width), stage_bytes(width));
         let stages = flow.slots.min((self.shared - fixed) / stage).max(2);
-        let takes_left = takes_left(weights, &input, tokens);
+        let taken = taken_left(weights, &input, tokens).map(|left| prepared.place(left).0);
         let leaves = matches!(output, Output::Add(_)) && leaves(layout, tokens);
-        let left =
-            input_bytes(width) / TILE * (layout.inputs() * takes_left as usize).max(layout.outputs() * leaves as usize);
-        assert!(prepared.left.len() >= left, "room of {} bytes for the {left} that are left", prepared.left.len());
+        let left = Left { by: By::Residual, tokens, inputs: layout.outputs() };
         let params = Params {
-            input: if takes_left { prepared.left.address() } else { prepared.groups.address() },
-            left: if leaves { prepared.left.address() } else { 0 },
+            input: taken.unwrap_or(&prepared.groups).address(),
+            left: if leaves { prepared.place(left).0.address() } else { 0 },
             mail: prepared.mail.address(),
             stages: stages as u32,
             flight: flight(flow, output).min(stages) as u32,
@@ -132,13 +130,12 @@ fn flight(flow: Flow, output: &Output<'_>) -> usize {
 
 /// Bytes of shared memory beside the ring: sums that wait for others, and factors of norms or maxima.
 const fn fixed_bytes(output: &Output<'_>, width: usize) -> usize {
-    let parked = match output {
-        Output::Plain(_) => 0,
-        Output::Gated(_) => 2 * WARPS * 32 * width / 2,
-        Output::Add(_) => WARPS * 32 * width / 2 / TEAM,
-    };
     let factors = width / team(output);
-    4 * (parked + if matches!(output, Output::Add(_)) { LEAVERS * factors } else { factors })
+    4 * match output {
+        Output::Plain(_) => factors,
+        Output::Gated(_) => 2 * WARPS * 32 * width / 2 + factors,
+        Output::Add(_) => WARPS * 32 * width / 2 / TEAM + LEAVERS * factors,
+    }
 }
 
 /// Bytes of a stage of the ring: a tile for each warp that multiplies, the inputs of one tile, three barriers.
@@ -178,16 +175,25 @@ pub(super) fn leaves(layout: &Layout, tokens: usize) -> bool {
 
 /// Bytes that it leaves.
 pub(super) fn left_bytes(layout: &Layout, tokens: usize) -> usize {
-    if !leaves(layout, tokens) {
-        return 0;
-    }
-    layout.outputs() / TILE * input_bytes(width(tokens))
+    if leaves(layout, tokens) { room(layout.outputs(), tokens).1 } else { 0 }
 }
 
-/// Whether a product reads what another one has left. Where inputs are in another order it does not.
-fn takes_left(weights: &Weights, input: &Input<'_>, tokens: usize) -> bool {
-    let own = Left { tokens, inputs: weights.layout.inputs() };
-    input.left.is_some_and(|left| left == own) && weights.permutation.is_none()
+/// Whether attention can leave the inputs of a product: as it computes them, they fill all slots.
+pub(super) fn takes_heads(weights: &Weights, tokens: usize) -> bool {
+    let whole = weights.layout.inputs().is_multiple_of(SLOTS * TILE) && weights.permutation.is_none();
+    Wide::takes(&weights.layout, tokens) && tokens <= MOST && whole
+}
+
+/// Tokens that there is room for where the inputs of so many are left, and the bytes of all tiles.
+pub(super) fn room(inputs: usize, tokens: usize) -> (usize, usize) {
+    let width = width(tokens);
+    (width, inputs / TILE * input_bytes(width))
+}
+
+/// What a product reads of that which others have left. Where inputs are in another order it is nothing.
+fn taken_left(weights: &Weights, input: &Input<'_>, tokens: usize) -> Option<Left> {
+    let fits = |left: &Left| left.tokens == tokens && left.inputs == weights.layout.inputs();
+    input.left.filter(fits).filter(|_| weights.permutation.is_none())
 }
 
 /// Bytes of letter boxes, where the blocks of a team find what the others have of their sums.

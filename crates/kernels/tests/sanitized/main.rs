@@ -53,9 +53,9 @@ fn attention_once() {
             let norms = HeadNorms { queries: &norm, keys: &norm, epsilon: 1e-6 };
             let mut work = Vec::new();
             for layer in 0..layers {
-                let own = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut cache, layer) };
+                let own = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut cache, layer), left: None };
                 work.push(attention.decode(own, &tokens, &angles, count).unwrap());
-                let own = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut cache, layer) };
+                let own = Layer { qkv: &qkv, output: &mut output, norms, cache: (&mut cache, layer), left: None };
                 work.extend(attention.general(own, &tokens, &angles, count).unwrap());
             }
             world.stream.record(&work).unwrap().launch(&world.stream).unwrap();

@@ -188,7 +188,9 @@ impl Recorder<'_> {
         let mut work = product(kernels, config, &layer.qkv, input, qkv, &mut a.prepared, tokens)?;
         let epsilon = config.rms_norm_eps as f32;
         let norms = HeadNorms { queries: &layer.query_norm, keys: &layer.key_norm, epsilon };
-        let attended = Layer { qkv: &a.qkv, output: &mut a.attended, norms, cache: (cache, index) };
+        let left = kernels.products.left_to(&layer.output, tokens);
+        let room = left.map(|left| (&mut a.prepared, left));
+        let attended = Layer { qkv: &a.qkv, output: &mut a.attended, norms, cache: (cache, index), left: room };
         if general {
             work.extend(kernels.attention.general(attended, &inputs.tokens, angles, tokens)?);
         } else {
@@ -200,7 +202,7 @@ impl Recorder<'_> {
             normed: &mut a.normed,
             squares: &mut a.squares,
         });
-        let input = Input { values: &a.attended, squares: None, left: None };
+        let input = Input { values: &a.attended, squares: None, left };
         work.extend(product(kernels, config, &layer.output, input, residual, &mut a.prepared, tokens)?);
         self.left = kernels.products.left_by(&layer.output, tokens);
         Ok(work)
