@@ -1,17 +1,20 @@
-// How the kernels for many tokens take the inputs of one tile: two columns of bytes a token, high and low, as the matrix instructions
-// of a warpgroup want them, and beside them a scale each. Tile stands after tile.
+// How the kernels for many tokens take the inputs of one tile: columns of 128 bytes as the matrix instructions of a warpgroup want them,
+// and beside them a scale a token. A token has two columns of bytes, high and low, or one of halves. Tile stands after tile.
 #pragma once
 #include "tile.cuh"
 
-// Bytes of a tile's inputs with room for so many tokens: values, and all.
+// Bytes of a tile's inputs in bytes with room for so many tokens: values, and all.
 __host__ __device__ constexpr u32 value_bytes(u32 width) { return width * 256; }
 __host__ __device__ constexpr u32 input_bytes(u32 width) { return value_bytes(width) + width * 4; }
+template <int KIND, int WIDTH> struct Inputs {
+  static constexpr int VALUES = KIND == INT4 ? value_bytes(WIDTH) : WIDTH * 128, BESIDE = WIDTH * 4, BYTES = VALUES + BESIDE;
+};
 
 // Where four bytes of a token's inputs from the k-th of the tile on stand. Sixteen neighbours of a tile's half are four of each half of
 // two matrix instructions, and sixteen-byte pieces of a column are exchanged.
+__device__ __forceinline__ u32 in_column(u32 column, u32 byte) { return column * 128 + (byte ^ (column & 7) << 4); }
 __device__ __forceinline__ u32 place_of(u32 token, u32 low, u32 k) {
-  const u32 column = token * 2 + low, byte = k / 64 * 64 + k % 16 / 8 * 32 + k % 8 / 4 * 16 + k % 64 / 16 * 4;
-  return column * 128 + (byte ^ (column & 7) << 4);
+  return in_column(token * 2 + low, k / 64 * 64 + k % 16 / 8 * 32 + k % 8 / 4 * 16 + k % 64 / 16 * 4);
 }
 __device__ __forceinline__ float* scale_of(char* tile, u32 width, u32 token) { return (float*)(tile + value_bytes(width)) + token; }
 
@@ -19,4 +22,18 @@ __device__ __forceinline__ float* scale_of(char* tile, u32 width, u32 token) { r
 __device__ __forceinline__ void put_inputs(char* tile, u32 token, u32 k, const Bytes& bytes) {
   *(u32*)(tile + place_of(token, 0, k)) = bytes.high;
   *(u32*)(tile + place_of(token, 1, k)) = bytes.low;
+}
+// Eight of them.
+__device__ __forceinline__ void put_inputs(char* tile, u32 token, u32 k, const Made<INT4>& made) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    *(u32*)(tile + place_of(token, 0, k + i * 4)) = made.high[i];
+    *(u32*)(tile + place_of(token, 1, k + i * 4)) = made.low[i];
+  }
+}
+// Of four neighbours a lane of the matrix instruction has two in each half of sixteen.
+__device__ __forceinline__ void put_inputs(char* tile, u32 token, u32 k, const Made<F16>& made) {
+  const u32 byte = k / 16 * 32 + k % 16 / 8 * 8;
+  *(uint2*)(tile + in_column(token, byte)) = {made.high[0], made.low[0]};
+  *(uint2*)(tile + in_column(token, byte + 16)) = {made.high[1], made.low[1]};
 }

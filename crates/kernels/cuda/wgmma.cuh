@@ -25,10 +25,15 @@ template <int N> __device__ __forceinline__ void wgmma_done(int (&c)[N][4]) {
   for (int n = 0; n < N; ++n) asm volatile("" : "+r"(c[n][0]), "+r"(c[n][1]), "+r"(c[n][2]), "+r"(c[n][3])::"memory");
 }
 
+template <int N> __device__ __forceinline__ void wgmma_done(float (&c)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; ++n) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
+}
+
 #define FOUR(c, n) "+r"(c[n][0]), "+r"(c[n][1]), "+r"(c[n][2]), "+r"(c[n][3])
 
 // c (+)= a * columns, of 32 inputs; without `add` what c held is lost.
-__device__ __forceinline__ void wgmma_s8(int (&c)[4][4], const u32* a, u64 columns, bool add) {
+__device__ __forceinline__ void wgmma(int (&c)[4][4], const u32* a, u64 columns, bool add) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %21, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n32k32.s32.s8.s8 "
@@ -36,12 +41,33 @@ __device__ __forceinline__ void wgmma_s8(int (&c)[4][4], const u32* a, u64 colum
       : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
 }
-__device__ __forceinline__ void wgmma_s8(int (&c)[8][4], const u32* a, u64 columns, bool add) {
+__device__ __forceinline__ void wgmma(int (&c)[8][4], const u32* a, u64 columns, bool add) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 "
       "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
       "{%32,%33,%34,%35}, %36, add;\n}"
+      : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3), FOUR(c, 4), FOUR(c, 5), FOUR(c, 6), FOUR(c, 7)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
+}
+#undef FOUR
+
+#define FOUR(c, n) "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])
+// The same of 16 halves.
+__device__ __forceinline__ void wgmma(float (&c)[4][4], const u32* a, u64 columns, bool add) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %21, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, add, 1, 1, 0;\n}"
+      : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
+}
+__device__ __forceinline__ void wgmma(float (&c)[8][4], const u32* a, u64 columns, bool add) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
+      "{%32,%33,%34,%35}, %36, add, 1, 1, 0;\n}"
       : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3), FOUR(c, 4), FOUR(c, 5), FOUR(c, 6), FOUR(c, 7)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
 }

@@ -5,10 +5,6 @@
 #include "params.cuh"
 #include "wgmma.cuh"
 
-template <int WIDTH> struct Inputs {
-  static constexpr int VALUES = value_bytes(WIDTH), BYTES = input_bytes(WIDTH), BESIDE = BYTES - VALUES;
-};
-
 // Warps that multiply, the first of those that ask for weights, and the one that asks for inputs.
 constexpr int WARPS = 12, WEIGHTS = WARPS, VALUES = WARPS + 3, THREADS = 512;
 constexpr int TOKENS = 8;        // that a block prepares
@@ -18,11 +14,11 @@ constexpr u32 NOTHING = 0xffffffff;
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-template <int WIDTH, int AFTER> struct Stream {
+template <int KIND, int WIDTH, int AFTER> struct Stream {
   // Blocks that share rows, and a block's slots.
-  static constexpr int TEAM = AFTER == GATED ? 1 : 4, SLOTS = CONSUMERS / TEAM;
-  static constexpr int TILE = Form<INT4>::BYTES;
-  using I = Inputs<WIDTH>;
+  static constexpr int TEAM = AFTER == GATED || KIND == F16 ? 1 : 4, SLOTS = CONSUMERS / TEAM;
+  static constexpr int TILE = Form<KIND>::BYTES;
+  using I = Inputs<KIND, WIDTH>;
 
   const ProductParams& p;
   const int warp, lane;
@@ -89,7 +85,7 @@ template <int WIDTH, int AFTER> struct Stream {
   // tile each, and too many.
   __device__ __forceinline__ void produce_weights() {
     const int first = (warp - WEIGHTS) * 4;
-    constexpr int PIECES = TILE / 16, REST = PIECES - 64;
+    constexpr int PIECES = TILE / 16, REST = PIECES % 32;
     const char* from[4];
     const char* rest;
     Steps at;
@@ -97,15 +93,17 @@ template <int WIDTH, int AFTER> struct Stream {
       if (!at.slot && !at.tile) {
 #pragma unroll
         for (int j = 0; j < 4; ++j) from[j] = has_block(at.pass, first + j) ? first_tile(block_of(at.pass, first + j)) + lane * 16 : nullptr;
-        rest = lane < 4 * REST && has_block(at.pass, first + lane / REST) ? first_tile(block_of(at.pass, first + lane / REST)) + (64 + lane % REST) * 16 : nullptr;
+        if constexpr (REST > 0) rest = lane < 4 * REST && has_block(at.pass, first + lane / REST) ? first_tile(block_of(at.pass, first + lane / REST)) + (PIECES - REST + lane % REST) * 16 : nullptr;
       }
       wait_for_room(i);
       char* to = weights + (place.slot * WARPS + first) * TILE;
       const u32 step = offset(at);
 #pragma unroll
       for (int j = 0; j < 4; ++j)
-        if (from[j]) copy(to + j * TILE + lane * 16, from[j] + step), copy(to + j * TILE + 512 + lane * 16, from[j] + 512 + step);
-      if (rest) copy(to + lane / REST * TILE + (64 + lane % REST) * 16, rest + step);
+#pragma unroll
+        for (int piece = 0; from[j] && piece + 32 <= PIECES; piece += 32) copy(to + j * TILE + (piece + lane) * 16, from[j] + piece * 16 + step);
+      if constexpr (REST > 0)
+        if (rest) copy(to + lane / REST * TILE + (PIECES - REST + lane % REST) * 16, rest + step);
       asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_address(&weights_full[place.slot])) : "memory");
       limit_flight();
       place.next(p.stages);

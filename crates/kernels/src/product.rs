@@ -224,7 +224,7 @@ impl Products {
     ) -> Result<Vec<Work>, CudaError> {
         let (layout, tokens) = (&weights.layout, setting.tokens);
         check(layout, &input, output, tokens);
-        if let Some(wide) = self.wide.as_ref().filter(|_| Wide::takes(layout, tokens)) {
+        if let Some(wide) = self.wide.as_ref().filter(|_| Wide::takes(layout, output, tokens)) {
             return wide.work(weights, input, output, prepared, setting);
         }
         let mut work = Vec::new();

@@ -1,7 +1,8 @@
-//! Products of four-bit weights with many tokens, on Hopper.
+//! Products of four-bit weights and of halves with many tokens, on Hopper.
 
 use super::params::{Params, Rows};
 use super::prepare::Prepare;
+use super::shape::kind_name;
 use super::{By, Flow, Input, Left, Output, Prepared, Setting, Weights, memory};
 use crate::device::Device;
 use crate::error::CudaError;
@@ -51,9 +52,9 @@ impl Wide {
         Ok(Some(Self { module: device.module(image)?, shared: properties.shared as usize }))
     }
 
-    /// Whether these kernels are for a product.
-    pub(super) fn takes(layout: &Layout, tokens: usize) -> bool {
-        layout.kind() == Kind::Int4 && tokens >= FEWEST
+    /// Whether these kernels are for a product. Of halves there is the head alone.
+    pub(super) fn takes(layout: &Layout, output: &Output<'_>, tokens: usize) -> bool {
+        takes(layout, tokens) && (layout.kind() == Kind::Int4 || matches!(output, Output::Plain(_)))
     }
 
     pub(super) fn work(
@@ -80,8 +81,8 @@ impl Wide {
     }
 
     fn prepare(&self, layout: &Layout, rows: Rows) -> Result<Prepare, CudaError> {
-        let width = width(rows.count);
-        let function = self.module.function(&format!("prepare_wide_{width}"), 0)?;
+        let (width, kind) = (width(rows.count), kind_name(layout.kind()));
+        let function = self.module.function(&format!("prepare_wide_{kind}_{width}"), 0)?;
         Ok(Prepare { function, tokens: TOKENS, bytes: all_input_bytes(layout, width), early: true })
     }
 
@@ -94,8 +95,10 @@ impl Wide {
         (Setting { tokens, epsilon, flow }, rows): (Setting, Rows),
     ) -> Result<Work, CudaError> {
         let (layout, width) = (&weights.layout, width(rows.count));
-        let function = self.module.function(&format!("product_wide_{}_{width}", output.name()), self.shared as u32)?;
-        let (fixed, stage) = (fixed_bytes(output, width), stage_bytes(width));
+        let (kind, team) = (layout.kind(), team(layout.kind(), output));
+        let name = format!("product_wide_{}_{}_{width}", kind_name(kind), output.name());
+        let function = self.module.function(&name, self.shared as u32)?;
+        let (fixed, stage) = (fixed_bytes(kind, output, width), stage_bytes(kind, width));
         let stages = flow.slots.min((self.shared - fixed) / stage).max(2);
         let taken = taken_left(weights, &input, tokens).map(|left| prepared.place(left).0);
         let leaves = matches!(output, Output::Add(_)) && leaves(layout, tokens);
@@ -108,7 +111,7 @@ impl Wide {
             flight: flight(flow, output).min(stages) as u32,
             ..Params::new(weights, &input, output, rows, epsilon)
         };
-        let grid = [layout.ctas().next_multiple_of(team(output)) as u32, 1, 1];
+        let grid = [layout.ctas().next_multiple_of(team) as u32, 1, 1];
         let launch = Launch { grid, threads: THREADS, shared: (fixed + stages * stage) as u32, early: true };
         // SAFETY: the buffers are as large as the parameters say, which the caller checked.
         Ok(unsafe { Work::new(&function, launch, &params, memory(weights, &input, output, prepared)) })
@@ -116,8 +119,8 @@ impl Wide {
 }
 
 /// Blocks of threads that share rows.
-const fn team(output: &Output<'_>) -> usize {
-    if matches!(output, Output::Gated(_)) { 1 } else { TEAM }
+fn team(kind: Kind, output: &Output<'_>) -> usize {
+    if kind == Kind::F16 || matches!(output, Output::Gated(_)) { 1 } else { TEAM }
 }
 
 /// Most stages under way at once. A stage has a tile for each warp with rows: of twelve warps, where `flow` counts
@@ -129,18 +132,24 @@ fn flight(flow: Flow, output: &Output<'_>) -> usize {
 }
 
 /// Bytes of shared memory beside the ring: sums that wait for others, and factors of norms or maxima.
-const fn fixed_bytes(output: &Output<'_>, width: usize) -> usize {
-    let factors = width / team(output);
+fn fixed_bytes(kind: Kind, output: &Output<'_>, width: usize) -> usize {
+    let (team, sums) = (team(kind, output), WARPS * 32 * width / 2);
+    let parked = if team == 1 { 2 * sums } else { 0 };
+    let factors = width / team;
     4 * match output {
-        Output::Plain(_) => factors,
-        Output::Gated(_) => 2 * WARPS * 32 * width / 2 + factors,
-        Output::Add(_) => WARPS * 32 * width / 2 / TEAM + LEAVERS * factors,
+        Output::Plain(_) | Output::Gated(_) => parked + factors,
+        Output::Add(_) => sums / TEAM + LEAVERS * factors,
     }
 }
 
 /// Bytes of a stage of the ring: a tile for each warp that multiplies, the inputs of one tile, three barriers.
-const fn stage_bytes(width: usize) -> usize {
-    WARPS * Kind::Int4.tile_bytes() + input_bytes(width) + 3 * 8
+const fn stage_bytes(kind: Kind, width: usize) -> usize {
+    WARPS * kind.tile_bytes() + input_bytes(kind, width) + 3 * 8
+}
+
+/// Whether the kernels are for such layouts.
+fn takes(layout: &Layout, tokens: usize) -> bool {
+    matches!(layout.kind(), Kind::Int4 | Kind::F16) && tokens >= FEWEST
 }
 
 /// Tokens that a kernel for `count` has room for.
@@ -148,19 +157,19 @@ fn width(count: usize) -> usize {
     count.next_power_of_two().max(32)
 }
 
-/// Bytes of the inputs of one tile.
-const fn input_bytes(width: usize) -> usize {
-    width * (2 * TILE + 4)
+/// Bytes of the inputs of one tile: a token's values, two bytes each, and its scale.
+const fn input_bytes(kind: Kind, width: usize) -> usize {
+    width * (2 * kind.width() + 4)
 }
 
 /// Bytes of the inputs of all tiles.
 fn all_input_bytes(layout: &Layout, width: usize) -> usize {
-    SLOTS * layout.groups() * input_bytes(width)
+    SLOTS * layout.groups() * input_bytes(layout.kind(), width)
 }
 
 /// Bytes of the prepared inputs of `tokens` tokens; none where they are not for these kernels.
 pub(super) fn prepared_bytes(layout: &Layout, tokens: usize) -> usize {
-    if !Wide::takes(layout, tokens) {
+    if !takes(layout, tokens) {
         return 0;
     }
     all_input_bytes(layout, width(tokens.min(MOST)))
@@ -170,7 +179,11 @@ pub(super) fn prepared_bytes(layout: &Layout, tokens: usize) -> usize {
 /// slots.
 pub(super) fn leaves(layout: &Layout, tokens: usize) -> bool {
     let tiles = layout.blocks() * TEAM == LEAVERS && layout.outputs() == layout.ctas() * layout.blocks() * 16;
-    Wide::takes(layout, tokens) && tokens <= MOST && tiles && layout.outputs().is_multiple_of(SLOTS * TILE)
+    layout.kind() == Kind::Int4
+        && takes(layout, tokens)
+        && tokens <= MOST
+        && tiles
+        && layout.outputs().is_multiple_of(SLOTS * TILE)
 }
 
 /// Bytes that it leaves.
@@ -181,24 +194,24 @@ pub(super) fn left_bytes(layout: &Layout, tokens: usize) -> usize {
 /// Whether attention can leave the inputs of a product: as it computes them, they fill all slots.
 pub(super) fn takes_heads(weights: &Weights, tokens: usize) -> bool {
     let whole = weights.layout.inputs().is_multiple_of(SLOTS * TILE) && weights.permutation.is_none();
-    Wide::takes(&weights.layout, tokens) && tokens <= MOST && whole
+    weights.layout.kind() == Kind::Int4 && takes(&weights.layout, tokens) && tokens <= MOST && whole
 }
 
 /// Tokens that there is room for where the inputs of so many are left, and the bytes of all tiles.
 pub(super) fn room(inputs: usize, tokens: usize) -> (usize, usize) {
     let width = width(tokens);
-    (width, inputs / TILE * input_bytes(width))
+    (width, inputs / TILE * input_bytes(Kind::Int4, width))
 }
 
 /// What a product reads of that which others have left. Where inputs are in another order it is nothing.
 fn taken_left(weights: &Weights, input: &Input<'_>, tokens: usize) -> Option<Left> {
     let fits = |left: &Left| left.tokens == tokens && left.inputs == weights.layout.inputs();
-    input.left.filter(fits).filter(|_| weights.permutation.is_none())
+    input.left.filter(fits).filter(|_| weights.layout.kind() == Kind::Int4 && weights.permutation.is_none())
 }
 
-/// Bytes of letter boxes, where the blocks of a team find what the others have of their sums.
+/// Bytes of letter boxes, where the blocks of a team find what the others have of their sums; of halves there are no teams.
 pub(super) fn mail_bytes(layout: &Layout, tokens: usize) -> usize {
-    if !Wide::takes(layout, tokens) {
+    if layout.kind() != Kind::Int4 || !takes(layout, tokens) {
         return 0;
     }
     let blocks = layout.ctas().next_multiple_of(TEAM);
