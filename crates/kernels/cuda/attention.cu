@@ -58,8 +58,7 @@ template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(c
   const int warp = rounds.warp, g = rounds.g, t = rounds.t;
   float most = -INFINITY, sum = 0;
   float4 values[2] = {};
-  for (int split = 0; split < c.splits; ++split) {
-    const Part part = rounds.run();
+  rounds.run([&](const Part& part, int) {
     const Weights own(most, part.most);
     sum = add_part(sum, part.sum, own);
 #pragma unroll
@@ -68,7 +67,7 @@ template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(c
       w.before = __shfl_sync(~0u, own.before, 8 * t + 4 * i), w.part = __shfl_sync(~0u, own.part, 8 * t + 4 * i);
       values[i] = add_part(values[i], part.values[i], w);
     }
-  }
+  });
 #pragma unroll
   for (int i = 0; i < 2; ++i) values[i] = divided(values[i], __shfl_sync(~0u, sum, 8 * t + 4 * i));
   const Stored results[2] = {Stored(values[0]), Stored(values[1])};
@@ -215,7 +214,7 @@ template <int HEADS, bool DECODE, bool CLUSTER> __device__ __forceinline__ void 
     __syncthreads();
     if (!CLUSTER && stride == 1) return attend_alone(c, s, rounds);
     exchange.wait_for_blocks();
-    for (int split = first; split < c.splits; split += stride) exchange.give(rounds.run(), split);
+    rounds.run([&](const Part& part, int split) { exchange.give(part, split); });
     exchange.finish();
   } else if (CLUSTER) {
     wait_for_previous();

@@ -147,16 +147,20 @@ template <int HEADS, bool DECODE> struct Rounds {
         mma_bf16(found[i][1], q[1], keys[i][j].z, keys[i][j].w);
       }
     }
-    if (g >= HEADS) return;
     const int first = now.start + warp * TILE + 2 * t;
+    float2 scores[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const auto score = [&](int own) {
         const float sum = (found[i][0][own] + found[i][1][own]) + (found[i][0][own + 2] + found[i][1][own + 2]);
         return first + 8 * i + own < c.length() ? sum : -INFINITY;
       };
-      *(float2*)&s.scores[turn][g][warp * SCORES + 8 * i + 2 * t] = {score(0), score(1)};
+      scores[i] = {score(0), score(1)};
     }
+    // With room for four heads only, two groups of lanes have the scores of each: they store halves of them.
+    float2* to = (float2*)&s.scores[turn][g % HEADS][warp * SCORES + 2 * t];
+    if (HEADS == 8) to[0] = scores[0], to[4] = scores[1];
+    else to[g / 4 * 4] = g < 4 ? scores[0] : scores[1];
   }
   // The probabilities of head g at the positions of tile t.
   __device__ __forceinline__ void take_probabilities(float4 (&p)[4]) {
@@ -195,14 +199,17 @@ template <int HEADS, bool DECODE> struct Rounds {
       }
     }
   }
-  // The next split of the block.
-  __device__ __forceinline__ Part run() {
+  __device__ __forceinline__ void begin_split() {
     most = -INFINITY, sum = 0;
 #pragma unroll
     for (int j = 0; j < 2; ++j) acc[j][0] = acc[j][1] = acc[j][2] = acc[j][3] = 0;
-    const int end = min(now.end, c.length());
+  }
+  // All splits of the block; `give(part, split)` takes what was found of each.
+  template <class GIVE> __device__ __forceinline__ void run(const GIVE& give) {
+    int split = now.start / c.chunk, end = now.end;
+    begin_split();
 #pragma unroll 1
-    while (now.start < end && (!DECODE || is_whole(now))) {
+    while (now.start < c.length() && (!DECODE || is_whole(now))) {
       put_scores();
       const bool more = next.start < c.length();
       now = next;
@@ -211,14 +218,15 @@ template <int HEADS, bool DECODE> struct Rounds {
       add_values();
       if (more) load_values(), look_ahead();
       turn ^= 1;
+      if (now.end != end || now.start >= c.length()) give(part(), split), split += stride, end = now.end, begin_split();
     }
     // The last round of all has the token's own key and value.
-    if (DECODE && now.start < end) {
+    if (DECODE && now.start < c.length()) {
       take_fresh(), put_scores();
       __syncthreads();
       add_values();
+      give(part(), split);
     }
-    return part();
   }
   __device__ __forceinline__ Part part() {
     sum += __shfl_xor_sync(~0u, sum, 1), sum += __shfl_xor_sync(~0u, sum, 2);
