@@ -98,12 +98,13 @@ template <int HEADS, bool DECODE> struct Rounds {
     if (is_whole(next)) load([](int, const uint2* from) { return __ldcg(from); });
     else load([&](int row, const uint2* from) { return load_if(row < left, from); });
   }
-  // Has the tile of keys and that of values of a round fetched into L2, a line a lane.
+  // Has the warp's tile of keys and that of values fetched into L2.
   __device__ __forceinline__ void prefetch(const Cursor& of, u32 entry) const {
-    const char* at = own_keys(of, entry) + lane * 128;
-    if (of.start + warp * TILE >= c.length()) return;
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(at) : "memory");
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(at + c.value_step()) : "memory");
+    const char* at = own_keys(of, entry);
+#if __CUDA_ARCH__ >= 900
+    if (lane < 2 && of.start + warp * TILE < c.length())
+      asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at + lane * c.value_step()), "n"(TILE * WIDTH * 2) : "memory");
+#endif
   }
   __device__ __forceinline__ void look_ahead() {
     prefetch(far, far_entry);
