@@ -206,8 +206,8 @@ template <int HEADS, bool DECODE, bool CLUSTER> __device__ __forceinline__ void 
   exchange.begin();
   if (first < c.splits) {
     Rounds<HEADS, DECODE> rounds(c, s, first, stride, warp, lane);
-    const Turn turn(p, c.position, lane);
     if (DECODE) rounds.begin();
+    const Turn turn(p, c.position, lane);
     wait_for_previous();
     if (!DECODE) rounds.begin();
     take_inputs(c, turn, DECODE && (c.splits - 1) % stride == first, s, warp, lane);

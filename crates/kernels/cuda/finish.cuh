@@ -104,15 +104,21 @@ template <int KIND, int WIDTH, int AFTER> struct Finish : Stream<KIND, WIDTH, AF
   }
 
   __device__ __forceinline__ void finish_team(const Sum& sum, u32 pass) {
-    float own[OWN][2] = {};
+    u32 bits[OWN][2] = {};
 #pragma unroll
-    for (int q = 0; q < TEAM; ++q)
+    for (int q = 0; q < TEAM; ++q) {
+      // Masks, not a choice, of which the compiler would make an index into memory.
+      const u32 mask = q == rank ? ~0u : 0;
 #pragma unroll
       for (int i = 0; i < OWN; ++i) {
         if (q != rank) send(box(pass, q, rank) + i * WARPS * 64, sum[q * OWN + i]);
 #pragma unroll
-        for (int r = 0; r < 2; ++r) own[i][r] = q == rank ? sum[q * OWN + i][r] : own[i][r];
+        for (int r = 0; r < 2; ++r) bits[i][r] |= __float_as_uint(sum[q * OWN + i][r]) & mask;
       }
+    }
+    float own[OWN][2];
+#pragma unroll
+    for (int i = 0; i < OWN; ++i) own[i][0] = __uint_as_float(bits[i][0]), own[i][1] = __uint_as_float(bits[i][1]);
     float residual[OWN][2], weight[2];
     if constexpr (AFTER == ADD) take_residual(residual, weight, pass);
     float others[TEAM][OWN][2];
