@@ -2,7 +2,7 @@
 #pragma once
 #include "ring.cuh"
 
-// Columns of 128 bytes each in shared memory, eight of them in 1024 bytes, whose sixteen-byte pieces are exchanged as `place_of` does.
+// Columns of 128 bytes each in shared memory, eight of them in 1024 bytes, whose sixteen-byte pieces are exchanged as `in_column` does.
 struct Columns {
   u32 address;
   Columns() = default;

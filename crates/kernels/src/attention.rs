@@ -1,5 +1,7 @@
 //! Attention of a step's tokens over the cache, with the norm and the rotation of queries and keys.
 
+mod places;
+
 use bytemuck::{Pod, Zeroable};
 use cudarc::driver::sys::{self, CUfunction_attribute as Attribute, CUlaunchConfig};
 use half::bf16;
@@ -13,6 +15,7 @@ use crate::memory::{Buffer, Memory};
 use crate::module::{Function, Module};
 use crate::product::{Left, Prepared};
 use crate::work::Work;
+pub use places::{Angles, Tokens};
 
 /// Most parts of a context that are attended to side by side.
 const SPLITS: usize = 16;
@@ -30,26 +33,6 @@ const BESIDE: usize = 17 << 10;
 
 /// Most heads of queries for one key/value head.
 const MOST_GROUP: usize = 8;
-
-/// What a step says of its tokens. The host writes it before the step begins, and the first kernel of a step is not launched
-/// early: kernels read it before they wait for the kernel before them.
-#[derive(Debug)]
-pub struct Tokens {
-    /// [T]: where each token stands in its request; -1 where there is none.
-    pub position: Buffer<i32>,
-    /// [T]: the row of `blocks` of each token's request.
-    pub table: Buffer<u32>,
-    /// [rows, B]: the blocks of the cache that have a request's positions, in order.
-    pub blocks: Buffer<u32>,
-    row_blocks: usize,
-}
-
-/// Cosine and sine of the rotation at every position.
-#[derive(Debug)]
-pub struct Angles {
-    cos: Buffer<f32>,
-    sin: Buffer<f32>,
-}
 
 /// Norms of the heads of queries and keys.
 #[derive(Debug, Clone, Copy)]
@@ -127,54 +110,6 @@ struct Params {
     row_blocks: u32,
     positions: u32,
     epsilon: f32,
-}
-
-impl Tokens {
-    /// Room for `tokens` tokens of `rows` requests of up to `row_blocks` blocks; no place has a token.
-    ///
-    /// # Errors
-    /// When there is not enough memory.
-    pub fn new(device: &Device, tokens: usize, rows: usize, row_blocks: usize) -> Result<Self, CudaError> {
-        assert!(tokens > 0 && rows > 0 && row_blocks > 0, "{tokens} tokens, {rows} rows of {row_blocks} blocks");
-        let position = device.upload(&vec![-1; tokens])?;
-        Ok(Self::of(position, device.zeroed(tokens)?, device.zeroed(rows * row_blocks)?, row_blocks))
-    }
-
-    /// These places, of requests of `row_blocks` blocks.
-    ///
-    /// # Panics
-    /// When `blocks` is not so many for each of some rows.
-    pub fn of(position: Buffer<i32>, table: Buffer<u32>, blocks: Buffer<u32>, row_blocks: usize) -> Self {
-        let whole = row_blocks > 0 && !blocks.is_empty() && blocks.len().is_multiple_of(row_blocks);
-        assert!(whole, "{} blocks in rows of {row_blocks}", blocks.len());
-        Self { position, table, blocks, row_blocks }
-    }
-
-    /// Blocks of a row.
-    pub fn row_blocks(&self) -> usize {
-        self.row_blocks
-    }
-}
-
-impl Angles {
-    /// For positions below `positions`. The product of position and frequency is rounded to f32 before the sine is taken, as the
-    /// reference does.
-    ///
-    /// # Errors
-    /// When there is not enough memory.
-    pub fn new(device: &Device, theta: f64, positions: usize) -> Result<Self, CudaError> {
-        let frequency = |i: usize| theta.powf(-((2 * i) as f64) / HEAD_WIDTH as f64) as f32;
-        let frequencies: Vec<f32> = (0..HEAD_WIDTH / 2).map(frequency).collect();
-        let angle = |position: usize, &frequency: &f32| f64::from(position as f32 * frequency).sin_cos();
-        let angles = (0..positions).flat_map(|position| frequencies.iter().map(move |f| angle(position, f)));
-        let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(|(sin, cos)| (sin as f32, cos as f32)).unzip();
-        Ok(Self { cos: device.upload(&cos)?, sin: device.upload(&sin)? })
-    }
-
-    /// How many positions it has.
-    pub fn positions(&self) -> usize {
-        self.cos.len() / (HEAD_WIDTH / 2)
-    }
 }
 
 impl Attention {
