@@ -33,8 +33,9 @@ struct Stored {
     const Scale<INT4> fixed(fmaxf(greatest, LEAST));
     const float4 v = values();
     const u32 y[4] = {fixed(v.x), fixed(v.y), fixed(v.z), fixed(v.w)};
-    put_inputs(c.left(h), c.token, first, Bytes(y));
-    if (!first) *scale_of(c.left(h), c.p.width, c.token) = fixed.scale;
+    const Bytes bytes(y);
+    put_inputs(c.left(h), c.token, first, bytes.high, bytes.low);
+    if (!first) *scale_of(c.left(h), value_bytes(c.p.width), c.token) = fixed.scale;
   }
 };
 
@@ -54,16 +55,17 @@ template <int HEADS> __device__ __forceinline__ float maximum(const Shared<HEADS
 }
 
 // A block that has all splits.
-template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(const Context& c, Shared<HEADS>& s, Rounds<HEADS, DECODE>& rounds) {
+template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(Rounds<HEADS, DECODE>& rounds) {
+  const Context& c = rounds.c;
   const int warp = rounds.warp, g = rounds.g, t = rounds.t;
   float most = -INFINITY, sum = 0;
   float4 values[2] = {};
   rounds.run([&](const Part& part, int) {
-    const Weights own(most, part.most);
+    const Factors own(most, part.most);
     sum = add_part(sum, part.sum, own);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      Weights w = own;
+      Factors w = own;
       w.before = __shfl_sync(~0u, own.before, 8 * t + 4 * i), w.part = __shfl_sync(~0u, own.part, 8 * t + 4 * i);
       values[i] = add_part(values[i], part.values[i], w);
     }
@@ -71,13 +73,13 @@ template <int HEADS, bool DECODE> __device__ __forceinline__ void attend_alone(c
 #pragma unroll
   for (int i = 0; i < 2; ++i) values[i] = divided(values[i], __shfl_sync(~0u, sum, 8 * t + 4 * i));
   const Stored results[2] = {Stored(values[0]), Stored(values[1])};
-  if (c.p.left) share_maxima(s, results, warp, g, t);
+  if (c.p.left) share_maxima(rounds.s, results, warp, g, t);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int h = 2 * t + i, first = warp * 32 + g * 4;
     if (h >= c.p.group) continue;
     results[i].store(c, h, first);
-    if (c.p.left) results[i].leave(c, h, first, maximum(s, h));
+    if (c.p.left) results[i].leave(c, h, first, maximum(rounds.s, h));
   }
 }
 
@@ -137,7 +139,7 @@ template <int HEADS, bool CLUSTER> struct Exchange {
 #pragma unroll 4
     for (int i = 0; i < c.splits; ++i) {
       const float2 stat = __ldcg(parts + i * c.p.group);
-      const Weights w(most, stat.x);
+      const Factors w(most, stat.x);
       sum = add_part(sum, stat.y, w), value = add_part(value, __ldcg(values + i * c.p.group * (WIDTH / 4)), w);
     }
     const Stored result(divided(value, sum));
@@ -176,7 +178,7 @@ template <int HEADS, bool CLUSTER> struct Exchange {
 #pragma unroll 4
     for (int i = 0; i < c.splits; ++i) {
       const float2 stat = s.given_stats[i][h];
-      const Weights w(most, stat.x);
+      const Factors w(most, stat.x);
       sum = add_part(sum, stat.y, w), value = add_part(value, s.given[i][h][number], w);
     }
     c.result(h)[blockIdx.x * SLICE + number] = __float2bfloat16(__fdiv_rn(value, sum));
@@ -212,7 +214,7 @@ template <int HEADS, bool DECODE, bool CLUSTER> __device__ __forceinline__ void 
     if (!DECODE) rounds.begin();
     take_inputs(c, turn, DECODE && (c.splits - 1) % stride == first, s, warp, lane);
     __syncthreads();
-    if (!CLUSTER && stride == 1) return attend_alone(c, s, rounds);
+    if (!CLUSTER && stride == 1) return attend_alone(rounds);
     exchange.wait_for_blocks();
     rounds.run([&](const Part& part, int split) { exchange.give(part, split); });
     exchange.finish();

@@ -16,7 +16,7 @@ template <int KIND, int WIDTH, int AFTER> struct Finish : Stream<KIND, WIDTH, AF
   static constexpr int QUADS = SLOTS / 4, SETS = WIDTH / 4;
   // Sets and tokens that a block finishes, and numbers of a thread then.
   static constexpr int OWN = SETS / TEAM, SHARE = WIDTH / TEAM, NUMBERS = 2 * OWN;
-  using Sum = Sums<WIDTH>;
+  using Sum = RowSums<WIDTH>;
 
   // Warps with rows where the next product's inputs are left: theirs are one tile.
   static constexpr int LEAVERS = SCALED / 16;
@@ -210,7 +210,7 @@ template <int KIND, int WIDTH, int AFTER> struct Finish : Stream<KIND, WIDTH, AF
       const u32 word = transposed(bytes);
       if (token(i) >= p.tokens) continue;
       *(u32*)(tile + place_of(token(i), place % 2, inside)) = word;
-      if (!warp && !row()) *scale_of(tile, WIDTH, token(i)) = fixed.scale;
+      if (!warp && !row()) *scale_of(tile, I::VALUES, token(i)) = fixed.scale;
     }
   }
   // Byte `place` of each of four rows, in their order.

@@ -3,7 +3,7 @@
 #pragma once
 #include "tile.cuh"
 
-// Bytes of a tile's inputs in bytes with room for so many tokens: values, and all.
+// Bytes of a tile's inputs with room for so many tokens, for weights of four bits: values, and all.
 __host__ __device__ constexpr u32 value_bytes(u32 width) { return width * 256; }
 __host__ __device__ constexpr u32 input_bytes(u32 width) { return value_bytes(width) + width * 4; }
 template <int KIND, int WIDTH> struct Inputs {
@@ -16,20 +16,18 @@ __device__ __forceinline__ u32 in_column(u32 column, u32 byte) { return column *
 __device__ __forceinline__ u32 place_of(u32 token, u32 low, u32 k) {
   return in_column(token * 2 + low, k / 64 * 64 + k % 16 / 8 * 32 + k % 8 / 4 * 16 + k % 64 / 16 * 4);
 }
-__device__ __forceinline__ float* scale_of(char* tile, u32 width, u32 token) { return (float*)(tile + value_bytes(width)) + token; }
+// A token's scale; the tile has so many bytes of values.
+__device__ __forceinline__ float* scale_of(char* tile, u32 values, u32 token) { return (float*)(tile + values) + token; }
 
-// Four of a token's inputs, from the k-th of the tile on.
-__device__ __forceinline__ void put_inputs(char* tile, u32 token, u32 k, const Bytes& bytes) {
-  *(u32*)(tile + place_of(token, 0, k)) = bytes.high;
-  *(u32*)(tile + place_of(token, 1, k)) = bytes.low;
+// The high and low bytes of four of a token's inputs, from the k-th of the tile on.
+__device__ __forceinline__ void put_inputs(char* tile, u32 token, u32 k, u32 high, u32 low) {
+  *(u32*)(tile + place_of(token, 0, k)) = high;
+  *(u32*)(tile + place_of(token, 1, k)) = low;
 }
-// Eight of them.
+// Eight inputs.
 __device__ __forceinline__ void put_inputs(char* tile, u32 token, u32 k, const Made<INT4>& made) {
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    *(u32*)(tile + place_of(token, 0, k + i * 4)) = made.high[i];
-    *(u32*)(tile + place_of(token, 1, k + i * 4)) = made.low[i];
-  }
+  for (int i = 0; i < 2; ++i) put_inputs(tile, token, k + i * 4, made.high[i], made.low[i]);
 }
 // Of four neighbours a lane of the matrix instruction has two in each half of sixteen.
 __device__ __forceinline__ void put_inputs(char* tile, u32 token, u32 k, const Made<F16>& made) {

@@ -7,7 +7,8 @@
 // One token: every consumer has a slot of its own, and every block turns the activations into fixed point by itself. More tokens:
 // `prepare` does it once for all blocks, and consumers hold their inputs in registers. With many tokens these would be more than
 // registers hold, and reading them would take as long as reading the weights: then two blocks, a cluster, do the work of both
-// together. Each has half of the slots, its consumers half of the tokens each, and the blocks exchange halves of sums.
+// together. Each has half of the slots, its consumers half of the tokens each, and the blocks exchange halves of sums. On Hopper
+// `wide` takes many tokens instead, where there are kernels for the weights and what follows.
 #include "after.cuh"
 #include "alone.cuh"
 #include "params.cuh"

@@ -23,16 +23,16 @@ struct Part {
   float most, sum;
 };
 // What a part and all before it are to be multiplied by, for the greatest score of both.
-struct Weights {
+struct Factors {
   float before, part;
-  __device__ __forceinline__ Weights(float& most, float part_most) {
+  __device__ __forceinline__ Factors(float& most, float part_most) {
     const float greatest = fmaxf(most, part_most);
     before = power(most - greatest), part = power(part_most - greatest), most = greatest;
   }
 };
 // Splits are added one after another, in the same roundings whoever does it.
-__device__ __forceinline__ float add_part(float sum, float part, const Weights& w) { return __fmaf_rn(part, w.part, __fmul_rn(sum, w.before)); }
-__device__ __forceinline__ float4 add_part(const float4& sum, const float4& part, const Weights& w) {
+__device__ __forceinline__ float add_part(float sum, float part, const Factors& w) { return __fmaf_rn(part, w.part, __fmul_rn(sum, w.before)); }
+__device__ __forceinline__ float4 add_part(const float4& sum, const float4& part, const Factors& w) {
   return {add_part(sum.x, part.x, w), add_part(sum.y, part.y, w), add_part(sum.z, part.z, w), add_part(sum.w, part.w, w)};
 }
 __device__ __forceinline__ float4 divided(const float4& x, float by) { return {__fdiv_rn(x.x, by), __fdiv_rn(x.y, by), __fdiv_rn(x.z, by), __fdiv_rn(x.w, by)}; }
@@ -100,8 +100,8 @@ template <int HEADS, bool DECODE> struct Rounds {
   }
   // Has the warp's tile of keys and that of values fetched into L2.
   __device__ __forceinline__ void prefetch(const Cursor& of, u32 entry) const {
-    const char* at = own_keys(of, entry);
 #if __CUDA_ARCH__ >= 900
+    const char* at = own_keys(of, entry);
     if (lane < 2 && of.start + warp * TILE < c.length())
       asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at + lane * c.value_step()), "n"(TILE * WIDTH * 2) : "memory");
 #endif

@@ -6,7 +6,7 @@
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // Sets of four tokens, one of which a lane of four has: sums of its rows `row` and `row + 8`.
-template <int WIDTH> using Sums = float[WIDTH / 4][2];
+template <int WIDTH> using RowSums = float[WIDTH / 4][2];
 
 template <int KIND, int WIDTH> struct Turns;
 
@@ -40,7 +40,7 @@ template <int WIDTH> struct Turns<INT4, WIDTH> {
     for (int k = 0; k < 4; ++k) wgmma(whole, codes[k], columns.from(turn * COLUMNS * 128 + k * 32), k > 0);
     wgmma_commit();
   }
-  __device__ __forceinline__ void add(Sums<WIDTH>& acc, const Whole& whole, int turn) const {
+  __device__ __forceinline__ void add(RowSums<WIDTH>& acc, const Whole& whole, int turn) const {
 #pragma unroll
     for (int n = 0; n < COLUMNS / 8; ++n) {
       const int set = turn * (COLUMNS / 8) + n;
@@ -75,7 +75,7 @@ template <int WIDTH> struct Turns<F16, WIDTH> {
     for (int k = 0; k < 4; ++k) wgmma(whole, halves[k], columns.from(k * 32), k > 0);
     wgmma_commit();
   }
-  __device__ __forceinline__ void add(Sums<WIDTH>& acc, const Whole& whole, int) const {
+  __device__ __forceinline__ void add(RowSums<WIDTH>& acc, const Whole& whole, int) const {
 #pragma unroll
     for (int n = 0; n < COLUMNS / 8; ++n) {
       const float2 scale = token_scales[n * 4];

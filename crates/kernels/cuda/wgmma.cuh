@@ -19,56 +19,33 @@ __device__ __forceinline__ void wgmma_begin() { asm volatile("wgmma.fence.sync.a
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Until no more than the last GROUPS are under way.
 template <int GROUPS> __device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(GROUPS) : "memory"); }
-// Nobody reads them before this.
-template <int N> __device__ __forceinline__ void wgmma_done(int (&c)[N][4]) {
-#pragma unroll
-  for (int n = 0; n < N; ++n) asm volatile("" : "+r"(c[n][0]), "+r"(c[n][1]), "+r"(c[n][2]), "+r"(c[n][3])::"memory");
-}
 
-template <int N> __device__ __forceinline__ void wgmma_done(float (&c)[N][4]) {
-#pragma unroll
-  for (int n = 0; n < N; ++n) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
-}
+#define FOUR(R, c, n) "+" R(c[n][0]), "+" R(c[n][1]), "+" R(c[n][2]), "+" R(c[n][3])
 
-#define FOUR(c, n) "+r"(c[n][0]), "+r"(c[n][1]), "+r"(c[n][2]), "+r"(c[n][3])
+// For sums of a type, whose registers are R: c (+)= a * columns, without `add` what c held is lost; and until `wgmma_done` nobody reads c.
+#define WGMMA(TYPE, R, INPUTS, TYPES, SIGNS)                                                                       \
+  template <int N> __device__ __forceinline__ void wgmma_done(TYPE (&c)[N][4]) {                                   \
+    _Pragma("unroll") for (int n = 0; n < N; ++n) asm volatile("" : FOUR(R, c, n)::"memory");                      \
+  }                                                                                                                \
+  __device__ __forceinline__ void wgmma(TYPE (&c)[4][4], const u32* a, u64 columns, bool add) {                    \
+    asm volatile(                                                                                                  \
+        "{\n.reg .pred add;\nsetp.ne.b32 add, %21, 0;\n"                                                           \
+        "wgmma.mma_async.sync.aligned.m64n32k" INPUTS "." TYPES " "                                                \
+        "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, add" SIGNS ";\n}"        \
+        : FOUR(R, c, 0), FOUR(R, c, 1), FOUR(R, c, 2), FOUR(R, c, 3)                                               \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));                                \
+  }                                                                                                                \
+  __device__ __forceinline__ void wgmma(TYPE (&c)[8][4], const u32* a, u64 columns, bool add) {                    \
+    asm volatile(                                                                                                  \
+        "{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"                                                           \
+        "wgmma.mma_async.sync.aligned.m64n64k" INPUTS "." TYPES " "                                                \
+        "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, " \
+        "{%32,%33,%34,%35}, %36, add" SIGNS ";\n}"                                                                 \
+        : FOUR(R, c, 0), FOUR(R, c, 1), FOUR(R, c, 2), FOUR(R, c, 3), FOUR(R, c, 4), FOUR(R, c, 5), FOUR(R, c, 6), FOUR(R, c, 7) \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));                                \
+  }
 
-// c (+)= a * columns, of 32 inputs; without `add` what c held is lost.
-__device__ __forceinline__ void wgmma(int (&c)[4][4], const u32* a, u64 columns, bool add) {
-  asm volatile(
-      "{\n.reg .pred add;\nsetp.ne.b32 add, %21, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n32k32.s32.s8.s8 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, add;\n}"
-      : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
-}
-__device__ __forceinline__ void wgmma(int (&c)[8][4], const u32* a, u64 columns, bool add) {
-  asm volatile(
-      "{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
-      "{%32,%33,%34,%35}, %36, add;\n}"
-      : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3), FOUR(c, 4), FOUR(c, 5), FOUR(c, 6), FOUR(c, 7)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
-}
-#undef FOUR
-
-#define FOUR(c, n) "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])
-// The same of 16 halves.
-__device__ __forceinline__ void wgmma(float (&c)[4][4], const u32* a, u64 columns, bool add) {
-  asm volatile(
-      "{\n.reg .pred add;\nsetp.ne.b32 add, %21, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, add, 1, 1, 0;\n}"
-      : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
-}
-__device__ __forceinline__ void wgmma(float (&c)[8][4], const u32* a, u64 columns, bool add) {
-  asm volatile(
-      "{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
-      "{%32,%33,%34,%35}, %36, add, 1, 1, 0;\n}"
-      : FOUR(c, 0), FOUR(c, 1), FOUR(c, 2), FOUR(c, 3), FOUR(c, 4), FOUR(c, 5), FOUR(c, 6), FOUR(c, 7)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(columns), "r"((int)add));
-}
+WGMMA(int, "r", "32", "s32.s8.s8", "")
+WGMMA(float, "f", "16", "f32.f16.f16", ", 1, 1, 0")
+#undef WGMMA
 #undef FOUR

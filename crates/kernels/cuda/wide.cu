@@ -61,7 +61,7 @@ template <int KIND, int WIDTH, int AFTER> struct Wide : Finish<KIND, WIDTH, AFTE
     if constexpr (NUMBER < 3) add_tiles<NUMBER + 1>(sum, acc, whole, after, rows);
   }
 
-  // The sum over the block's slots, in the order that `Sums` explains.
+  // The sum over the block's slots, in the order that sums.cuh explains.
   __device__ __forceinline__ void add_slots(Sum& sum) {
     // Zero and the first sum is that sum: none is a negative zero.
 #pragma unroll
@@ -146,7 +146,7 @@ template <int KIND, int WIDTH> __device__ __forceinline__ void prepare_wide(cons
   using I = Inputs<KIND, WIDTH>;
   char* to = (char*)p.output + (size_t)(place.slot * p.tiles + place.tile + tile) * I::BYTES;
   put_inputs(to, token, inside, made);
-  if (inside == 0) ((float*)(to + I::VALUES))[token] = made.scale;
+  if (inside == 0) *scale_of(to, I::VALUES, token) = made.scale;
 }
 
 #define WIDE(kind, KIND, width, AFTER, name)                                                                                   \

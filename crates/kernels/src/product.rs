@@ -116,6 +116,16 @@ pub struct Setting {
     pub flow: Flow,
 }
 
+/// What is asked of the kernels.
+#[derive(Debug, Clone, Copy)]
+struct Task<'a> {
+    weights: &'a Weights,
+    input: Input<'a>,
+    output: &'a Output<'a>,
+    prepared: &'a Prepared,
+    setting: Setting,
+}
+
 /// The kernels.
 #[derive(Debug)]
 pub struct Products {
@@ -224,8 +234,9 @@ impl Products {
     ) -> Result<Vec<Work>, CudaError> {
         let (layout, tokens) = (&weights.layout, setting.tokens);
         check(layout, &input, output, tokens);
+        let task = Task { weights, input, output, prepared, setting };
         if let Some(wide) = self.wide.as_ref().filter(|_| Wide::takes(layout, output, tokens)) {
-            return wide.work(weights, input, output, prepared, setting);
+            return wide.work(task);
         }
         let mut work = Vec::new();
         if tokens > 1 {
@@ -235,7 +246,7 @@ impl Products {
         let pass = self.pass(layout, output, tokens);
         for first in (0..tokens).step_by(pass) {
             let rows = Rows { first, count: pass.min(tokens - first) };
-            work.push(self.product(weights, input, output, prepared, (setting, rows))?);
+            work.push(self.product(task, rows)?);
         }
         Ok(work)
     }
@@ -268,16 +279,9 @@ impl Products {
         Ok(Prepare { function, tokens: 1, bytes: prepared_bytes(layout, tokens), early: self.bulk })
     }
 
-    fn product(
-        &self,
-        weights: &Weights,
-        input: Input<'_>,
-        output: &Output<'_>,
-        prepared: &Prepared,
-        (setting, rows): (Setting, Rows),
-    ) -> Result<Work, CudaError> {
-        let (shared, flow) = (self.shared, setting.flow);
-        let shape = Shape::of(&weights.layout, output, setting.tokens, rows.count, self.bulk);
+    fn product(&self, task: Task<'_>, rows: Rows) -> Result<Work, CudaError> {
+        let (shared, Setting { tokens, flow, .. }) = (self.shared, task.setting);
+        let shape = Shape::of(&task.weights.layout, task.output, tokens, rows.count, self.bulk);
         let function = self.module.function(&shape.name, shared as u32)?;
         let slots = shape.slots(shared, flow.slots);
         let slots = slots.unwrap_or_else(|| panic!("{shape:?} in {shared} bytes of shared memory"));
@@ -290,10 +294,10 @@ impl Products {
         let params = Params {
             stages: slots as u32,
             flight: (flow.flight * shape.cluster()).clamp(1, slots) as u32,
-            ..params(weights, &input, output, prepared, (setting, rows))
+            ..params(task, rows)
         };
         // SAFETY: the buffers are as large as the kernel's parameters say, which was checked.
-        Ok(unsafe { Work::new(&function, launch, &params, memory(weights, &input, output, prepared)) })
+        Ok(unsafe { Work::new(&function, launch, &params, memory(task)) })
     }
 }
 
@@ -323,7 +327,7 @@ impl Output<'_> {
 }
 
 /// All that a product touches.
-fn memory(weights: &Weights, input: &Input<'_>, output: &Output<'_>, prepared: &Prepared) -> Vec<Memory> {
+fn memory(Task { weights, input, output, prepared, .. }: Task<'_>) -> Vec<Memory> {
     let Prepared { groups, left, mail } = prepared;
     let mut memory = vec![weights.bytes.memory(), input.values.memory()];
     memory.extend([groups.memory(), left.memory(), mail.memory()]);
@@ -338,13 +342,8 @@ fn memory(weights: &Weights, input: &Input<'_>, output: &Output<'_>, prepared: &
 }
 
 /// What `product` is told, but for its ring.
-fn params(
-    weights: &Weights,
-    input: &Input<'_>,
-    output: &Output<'_>,
-    prepared: &Prepared,
-    (Setting { tokens, epsilon, .. }, rows): (Setting, Rows),
-) -> Params {
+fn params(task: Task<'_>, rows: Rows) -> Params {
+    let Task { weights, input, prepared, setting: Setting { tokens, .. }, .. } = task;
     let kind = weights.layout.kind();
     let group = shape::group_tokens(kind);
     let (before, all_groups) = (rows.first / group, tokens.div_ceil(group));
@@ -356,6 +355,6 @@ fn params(
         permutation: weights.permutation.as_ref().map_or(0, Buffer::address),
         groups: (all_groups - before) as u32,
         all_groups: all_groups as u32,
-        ..Params::new(weights, input, output, rows, epsilon)
+        ..Params::new(task, rows)
     }
 }

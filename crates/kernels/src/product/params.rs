@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Input, Output, SQUARES, Weights};
+use super::{SQUARES, Task};
 
 /// Tokens of a step that a kernel takes together.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ pub(super) struct Params {
 
 impl Params {
     /// Of any kernel for these rows: without activations, and without what only some kernels take.
-    pub(super) fn new(weights: &Weights, input: &Input<'_>, output: &Output<'_>, rows: Rows, epsilon: f32) -> Self {
+    pub(super) fn new(Task { weights, input, output, setting, .. }: Task<'_>, rows: Rows) -> Self {
         let layout = &weights.layout;
         let [output, norm, normed, squares_out] = output.addresses(rows.first, layout.outputs());
         Self {
@@ -58,7 +58,7 @@ impl Params {
             row_blocks: layout.blocks() as u32,
             tiles: layout.groups() as u32,
             chunk: layout.chunk_len() as u32,
-            epsilon,
+            epsilon: setting.epsilon,
             ..Self::zeroed()
         }
     }

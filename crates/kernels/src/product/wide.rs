@@ -3,7 +3,7 @@
 use super::params::{Params, Rows};
 use super::prepare::Prepare;
 use super::shape::kind_name;
-use super::{By, Flow, Input, Left, Output, Prepared, Setting, Weights, memory};
+use super::{By, Flow, Input, Left, Output, Setting, Task, Weights, memory};
 use crate::device::Device;
 use crate::error::CudaError;
 use crate::images::image;
@@ -57,15 +57,8 @@ impl Wide {
         takes(layout, tokens) && (layout.kind() == Kind::Int4 || matches!(output, Output::Plain(_)))
     }
 
-    pub(super) fn work(
-        &self,
-        weights: &Weights,
-        input: Input<'_>,
-        output: &Output<'_>,
-        prepared: &Prepared,
-        setting: Setting,
-    ) -> Result<Vec<Work>, CudaError> {
-        let tokens = setting.tokens;
+    pub(super) fn work(&self, task: Task<'_>) -> Result<Vec<Work>, CudaError> {
+        let Task { weights, input, prepared, setting: Setting { tokens, .. }, .. } = task;
         let mail = mail_bytes(&weights.layout, tokens);
         assert!(prepared.mail.len() >= mail, "letter boxes of {} bytes for {mail}", prepared.mail.len());
         let mut work = Vec::new();
@@ -75,7 +68,7 @@ impl Wide {
                 let prepare = self.prepare(&weights.layout, rows)?;
                 work.push(prepare.work(weights, input.values, prepared, rows));
             }
-            work.push(self.product(weights, input, output, prepared, (setting, rows))?);
+            work.push(self.product(task, rows)?);
         }
         Ok(work)
     }
@@ -86,14 +79,8 @@ impl Wide {
         Ok(Prepare { function, tokens: TOKENS, bytes: all_input_bytes(layout, width), early: true })
     }
 
-    fn product(
-        &self,
-        weights: &Weights,
-        input: Input<'_>,
-        output: &Output<'_>,
-        prepared: &Prepared,
-        (Setting { tokens, epsilon, flow }, rows): (Setting, Rows),
-    ) -> Result<Work, CudaError> {
+    fn product(&self, task: Task<'_>, rows: Rows) -> Result<Work, CudaError> {
+        let Task { weights, input, output, prepared, setting: Setting { tokens, flow, .. } } = task;
         let (layout, width) = (&weights.layout, width(rows.count));
         let (kind, team) = (layout.kind(), team(layout.kind(), output));
         let name = format!("product_wide_{}_{}_{width}", kind_name(kind), output.name());
@@ -109,12 +96,12 @@ impl Wide {
             mail: prepared.mail.address(),
             stages: stages as u32,
             flight: flight(flow, output).min(stages) as u32,
-            ..Params::new(weights, &input, output, rows, epsilon)
+            ..Params::new(task, rows)
         };
         let grid = [layout.ctas().next_multiple_of(team) as u32, 1, 1];
         let launch = Launch { grid, threads: THREADS, shared: (fixed + stages * stage) as u32, early: true };
         // SAFETY: the buffers are as large as the parameters say, which the caller checked.
-        Ok(unsafe { Work::new(&function, launch, &params, memory(weights, &input, output, prepared)) })
+        Ok(unsafe { Work::new(&function, launch, &params, memory(task)) })
     }
 }
 
